@@ -11,7 +11,7 @@ pub(super) fn blocks(text: &str) -> Markup {
             let code: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
             // Reachable by keyboard, since it may have to be scrolled.
             blocks.push(html! { pre tabindex="0" { code { (code.join("\n")) } } });
-        } else if let Some(heading) = line.strip_prefix("## ") {
+        } else if let Some(heading) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
             blocks.push(html! { h2 { (inline(heading)) } });
         } else if item(line).is_some() {
             let ordered = !line.starts_with('-');

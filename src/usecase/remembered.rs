@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::ports::{EntryKey, EntryKind};
+use crate::domain::alert::Alert;
 use crate::domain::alert::book::AlertBook;
-use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::moment::Moment;
 use crate::domain::target::ReplicaLocation;
@@ -29,6 +29,6 @@ pub fn remembered_alerts(entries: &[(EntryKey, String)], alerting: &Alerting, no
     let mut book = AlertBook::default();
     let saved = entries.iter().find(|(entry, _)| entry.kind == EntryKind::Alerts);
     saved.into_iter().for_each(|(_, text)| book.restore(text, alerting, now));
-    let fires = |alert: &&Arc<Alert>| alert.state == AlertState::Firing && alert.suppressed.is_none();
+    let fires = |alert: &&Arc<Alert>| alert.holds() && alert.suppressed.is_none();
     book.alerts().iter().filter(fires).map(Arc::clone).collect()
 }

@@ -102,7 +102,7 @@ impl Alert {
 
     /// When it was over, where it is known to be.
     pub fn until(&self) -> Option<Timestamp> {
-        self.ended_at.or(self.resolved_at.filter(|_| self.ending() != Self::UNKNOWN))
+        self.ended_at.or_else(|| self.resolved_at.filter(|_| self.ending() != Self::UNKNOWN))
     }
 
     /// What was seen when it last held, without what the check says of every such alert.

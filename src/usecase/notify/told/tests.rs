@@ -57,7 +57,7 @@ fn board(alerts: &str, complete: bool) -> AlertBoard {
         };
         let suppressed = word.starts_with('(').then(|| "silenced".to_owned());
         let alert = alert(name, state);
-        let ended_at = alert.ended_at.or(word.starts_with('~').then(|| at(0).wall()));
+        let ended_at = alert.ended_at.or_else(|| word.starts_with('~').then(|| at(0).wall()));
         Arc::new(Alert { suppressed, ended_at, ..alert })
     };
     AlertBoard { at: at(0).wall(), complete, databases: 1, alerts: alerts.split_whitespace().map(one).collect() }

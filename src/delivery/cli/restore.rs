@@ -214,10 +214,11 @@ async fn restore(
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
     }
+    let in_place = picked.target.is_some_and(|target| is_live(&target, &args.output));
     let done = words::Done {
         path: (!is_stream(args)).then_some(&args.output),
-        in_place: picked.target.is_some_and(|target| is_live(&target, &args.output)),
-        owner: if is_stream(args) { None } else { other_owner(&args.output) },
+        in_place,
+        owner: if is_stream(args) { None } else { other_owner(&args.output, in_place) },
         plan: &plan,
         restored: &restored,
         elapsed: clock::monotonic().duration_since(started),
@@ -238,10 +239,12 @@ fn is_live(target: &Target, path: &Path) -> bool {
     target.database.as_ref().is_some_and(|files| is_same_file(&files.path, path))
 }
 
-/// User and group of the directory of a file, where those of the file are others.
-fn other_owner(path: &Path) -> Option<(u32, u32)> {
-    let of = |path: &Path| path.metadata().ok().map(|of| (of.uid(), of.gid()));
-    of(directory(path)).filter(|owner| Some(*owner) != of(path))
+/// User and group of the directory of a file, where another user owns the file and the directory's is likely to use it: it
+/// is `in_place`, or root's, who restored it for somebody.
+fn other_owner(path: &Path, in_place: bool) -> Option<(u32, u32)> {
+    let (file, above) = (path.metadata().ok()?, directory(path).metadata().ok()?);
+    let is_other = file.uid() != above.uid() && (in_place || file.uid() == 0);
+    is_other.then(|| (above.uid(), above.gid()))
 }
 
 /// Says what to do where this user may not write.

@@ -105,8 +105,8 @@ impl Words<'_> {
     pub fn done(&self, done: &Done<'_>) -> String {
         let Done { path, in_place, owner, plan, restored, elapsed } = done;
         let size = human::bytes(restored.bytes);
-        let next =
-            path.map_or_else(String::new, |path| next(&path.display().to_string(), *in_place, *owner, self.point));
+        let is_older = self.point != PlanTarget::Latest || plan.shortfall.is_some();
+        let next = path.map_or_else(String::new, |path| next(&path.display().to_string(), *in_place, *owner, is_older));
         let path = path.map_or_else(|| "to standard output".to_owned(), |path| path.display().to_string());
         let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
@@ -151,7 +151,7 @@ impl Words<'_> {
     }
 }
 
-fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, point: PlanTarget) -> String {
+fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, is_older: bool) -> String {
     let mut steps = vec![format!("sqlite3 {path} 'PRAGMA integrity_check'")];
     steps.extend(owner.map(|(user, group)| {
         format!("chown {user}:{group} {path}, as its directory: nobody but you can open it so far")
@@ -163,7 +163,7 @@ fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, point: PlanTarget
              put {path} in its place, and start them again"
         ),
     });
-    if point != PlanTarget::Latest {
+    if is_older {
         steps.push("this is an older state: give Litestream a new path for its replica".to_owned());
     }
     let lines = steps.iter().enumerate().map(|(at, step)| format!("{:<9}{step}\n", if at == 0 { "next" } else { "" }));

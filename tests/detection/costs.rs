@@ -497,6 +497,7 @@ fn estimated(every: i64, how: How, counted: Bill) {
     let pace = how.site(0).pace;
     let levels = if how == How::ByName { pace.bucket_levels } else { pace.levels };
     let settings = Settings {
+        kind: StoreKind::S3,
         look: pace.bucket.as_secs_f64(),
         listing: pace.listing.as_secs_f64(),
         idle: pace.idle.as_secs_f64(),

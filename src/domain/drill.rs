@@ -187,6 +187,9 @@ pub struct DrillRestored {
     pub shortfall: Option<Hole>,
 }
 
+/// The step that compares what was restored with the live database.
+pub const COMPARE: &str = "compare";
+
 /// One step of a drill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

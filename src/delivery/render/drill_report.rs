@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped};
 
 use super::html::{LINE, document};
 use super::terminal::{align, painted};
-use crate::domain::drill::{DrillRecord, DrillResult};
+use crate::domain::drill::{COMPARE, DrillRecord, DrillResult};
 use crate::domain::human;
 
 /// Everything is in the page: it is read in ten years, from a mail, without a network.
@@ -20,11 +20,19 @@ th{white-space:nowrap}td.n{text-align:right;white-space:nowrap}code{font-size:.8
 th,td{border-color:#999}.passed,.failed,.inconclusive{color:#000}thead{display:table-header-group}tr{break-inside:avoid}}";
 
 /// The meaning of a result, in words that need no further documentation.
-fn meaning(result: DrillResult) -> &'static str {
-    match result {
+fn meaning(record: &DrillRecord) -> &'static str {
+    match record.result {
         DrillResult::Passed => {
             "The database was restored from the objects listed here, each of which was read in full and has the checksum \
              that it carries, and what was restored passed every check that was asked for."
+        }
+        DrillResult::Failed if failed_by_probes(record) => {
+            "The replica restored, and what was restored passed the checks of the database. An answer to one of your own \
+             queries is not the expected one: see whether the live database gives the same answer."
+        }
+        DrillResult::Failed if failed_by_comparison(record) => {
+            "The replica restored, but to something else than the live database at the same position. Either of the two \
+             may be the damaged one: run PRAGMA integrity_check on both before anything is reset."
         }
         DrillResult::Failed => {
             "The replica did not restore to a sound and current database. Treat it as no backup until this is explained."
@@ -34,6 +42,24 @@ fn meaning(result: DrillResult) -> &'static str {
              good nor bad, and does not count as a test."
         }
     }
+}
+
+/// The names of the steps that failed, of a drill that restored something.
+fn failed_checks(record: &DrillRecord) -> Option<Vec<&str>> {
+    record.restored.as_ref()?;
+    let failed = record.checks.iter().filter(|check| check.result == DrillResult::Failed);
+    Some(failed.map(|check| check.name.as_str()).collect())
+}
+
+/// Nothing failed but queries of the configuration.
+fn failed_by_probes(record: &DrillRecord) -> bool {
+    let failed = record.probes.iter().any(|probe| probe.result == DrillResult::Failed);
+    failed && failed_checks(record).is_some_and(|checks| checks.is_empty())
+}
+
+/// No check failed but the comparison with the live database.
+fn failed_by_comparison(record: &DrillRecord) -> bool {
+    failed_checks(record).is_some_and(|checks| checks == [COMPARE])
 }
 
 /// One line for each drill, with what did not pass below it.
@@ -142,7 +168,7 @@ fn section(number: usize, record: &DrillRecord) -> Markup {
         section id={ "drill-" (number) } {
             h2 { (record.database) ": " (word) }
             (LINE)
-            p class=(word) { (meaning(record.result)) }
+            p class=(word) { (meaning(record)) }
             (LINE)
             @if let Some(reason) = &record.reason {
                 p { "Reason: " (reason.message) } (LINE)
@@ -272,6 +298,21 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn what_failed_decides_what_it_means() {
+        let check = |name: &str, failed_check: bool, expected: &str| {
+            let mut record = record(DrillResult::Failed);
+            record.checks[0].name = name.into();
+            record.checks[0].result = if failed_check { DrillResult::Failed } else { DrillResult::Passed };
+            assert!(meaning(&record).starts_with(expected), "{name}");
+            record.restored = None;
+            assert!(meaning(&record).starts_with("The replica did not restore"), "{name}, nothing restored");
+        };
+        check("quick_check", true, "The replica did not restore");
+        check("quick_check", false, "The replica restored, and");
+        check(COMPARE, true, "The replica restored, but to something else");
     }
 
     #[test]

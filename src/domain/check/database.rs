@@ -11,7 +11,9 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The database can be read",
         summary: "{database} cannot be read",
         description: "The file of {database} is missing, unreadable or not a database.",
-        action: "Check the path and its permissions; if the file is gone, restore it before anything writes there.",
+        action: "Check the path and its permissions. If the file is gone, do not stop the application: its process may still \
+                 hold what was deleted (`ls -l /proc/*/fd | grep deleted`). Freeze it (`kill -STOP`) and copy that from \
+                 /proc/PID/fd, as the runbook shows; restore only after that.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, UP.is(0.0), 5)],
         explain: |context, on| unreadable(context, on.database()?),
@@ -23,8 +25,9 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The file of {database} was replaced or overwritten while programs had it open. They go on with the old \
                       one: what they commit is in a deleted file or damages the new one, and the replica does not follow \
                       the new one.",
-        action: "Stop the application before it writes more, then Litestream: the runbook says how to save what \
-                 exists only in a deleted file. Put the right file back while nothing has it open, and start both.",
+        action: "Do not end the application yet: freeze it and Litestream (`kill -STOP`), and save what exists only in a deleted \
+                 file, as the runbook shows. Then kill both (`kill -KILL`), put the right file back while nothing has it \
+                 open, and start both.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, REPLACED.is(1.0), 1)],
         explain: |context, on| replaced(context, on.database()?),

@@ -22,8 +22,9 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The last conclusive restore drill passed",
         summary: "{database}: the restore drill of {replica} failed",
         description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
-        action: "See with `streamgauge drill` which step fails. If the replica is to blame, stop Litestream, give it a new and empty \
-                 path, run `litestream reset` on the database, and start it. A drill by hand does not end this alert: the \
+        action: "See with `streamgauge drill` which step fails, and find out first which of the two is damaged, the replica or the \
+                 database itself (`PRAGMA integrity_check` on both). Only if it is the replica, stop Litestream, give it a new \
+                 and empty path, run `litestream reset` on the database, and start it. A drill by hand does not end this alert: the \
                  agent's next one does, soon after what is missing or damaged is good again.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],

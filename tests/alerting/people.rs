@@ -67,14 +67,14 @@ fn a_chat_gets_text_that_means_nothing_else() {
         requests[0].json(),
         serde_json::json!({ "text": ":red_circle: *critical* shop is behind &lt;its&gt; replica\nIts oldest commit has waited \
                                      for 6 min – &amp; waits.\nLook at Litestream's log.\n\
-                                     https://example.org/RUNBOOK.md#replicationlag" })
+                                     https://example.org/RUNBOOK.md#replicationlag\nFrom streamgauge on host, http://host:10099/" })
     );
     let last = requests[2].json();
     let last = last["text"].as_str().unwrap();
     assert_eq!(
         last,
         "*2 resolved: shop is behind &lt;its&gt; replica …*\n:white_check_mark: *resolved* shop is behind &lt;its&gt; replica\n\
-         :white_check_mark: *resolved* crm is behind &lt;its&gt; replica"
+         :white_check_mark: *resolved* crm is behind &lt;its&gt; replica\nFrom streamgauge on host, http://host:10099/"
     );
     // Discord refuses more than 2000 characters.
     let site = Site::start(
@@ -131,6 +131,9 @@ fn a_push_has_its_words_in_headers_that_can_hold_them() {
     assert_eq!((requests[0].header("priority"), requests[0].header("tags")), (Some("5"), Some("rotating_light")));
     assert_eq!(requests[0].header("click"), Some("https://example.org/RUNBOOK.md#replicationlag"));
     assert!(requests[0].header("x-evil").is_none() && requests[0].body.contains("To do: Look at Litestream's log."));
+    for request in &requests {
+        assert!(request.body.ends_with("\nFrom streamgauge on host, http://host:10099/\n"), "{}", request.body);
+    }
     assert_eq!((requests[1].header("priority"), requests[1].header("tags")), (Some("3"), Some("white_check_mark")));
 }
 
@@ -238,5 +241,6 @@ fn mail_arrives_over_starttls_tls_and_nothing() {
         assert!(log.contains("Subject: CRITICAL: ") && log.contains("Auto-Submitted: auto-generated"), "{log}");
         assert!(!log.lines().any(|line| line.starts_with("Bcc:")), "{log}");
         assert!(log.contains("To do: Look at Litestream's log."), "{log}");
+        assert!(log.contains("From streamgauge on host, http://host:10099/"), "{log}");
     }
 }

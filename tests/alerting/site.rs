@@ -11,7 +11,7 @@ use streamgauge::domain::assessment::ReceiverReport;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::verdict::Severity;
 use streamgauge::infrastructure::clock::SystemClock;
-use streamgauge::infrastructure::notify::Receivers;
+use streamgauge::infrastructure::notify::{Receivers, Sender};
 use streamgauge::usecase::notify::Outlet;
 use streamgauge::usecase::ports::{AlertBoard, AlertOutlet};
 use tokio::runtime::Runtime;
@@ -81,7 +81,7 @@ impl Site {
     /// Goes on from what an earlier one saved.
     pub(crate) fn resume(receivers: Vec<ReceiverTarget>, deadman: Option<DeadmanTarget>, saved: Option<&str>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let receiving = Receivers::new(Some("http://host:10099/".to_owned()));
+        let receiving = Receivers::new(Sender { host: "host".to_owned(), page: Some("http://host:10099/".to_owned()) });
         let outlet = Arc::new(Outlet::new(Arc::new(SystemClock::start()), Arc::new(receiving)));
         let _inside = runtime.enter();
         if let Some(saved) = saved {

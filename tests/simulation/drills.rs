@@ -185,7 +185,7 @@ async fn what_is_too_large_or_not_there_is_withheld_and_said() {
             "a drill would download about 131 bytes, and daily-download is 100 bytes: raise it, or run streamgauge \
              drill",
         ),
-        ("empty", "there is nothing that can be restored"),
+        ("empty", "nothing in it can be restored"),
     ]);
     for (name, expected) in &withheld {
         let drill = scene.drills(name, |drill| drill.withheld.is_some()).await;

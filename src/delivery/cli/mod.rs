@@ -32,6 +32,7 @@ pub mod why;
 
 use std::sync::LazyLock;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -186,7 +187,7 @@ pub fn gives_verdict() -> bool {
 /// Parses the command line. Help, version and mistakes are answered here and end the program, mistakes with exit code
 /// 2, or 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| {
+    Cli::try_parse().map_err(without_hidden).unwrap_or_else(|error| {
         if error.use_stderr() && gives_verdict() {
             // There is nowhere left to complain to.
             let _ = error.print();
@@ -194,6 +195,17 @@ pub fn parse() -> Cli {
         }
         error.exit()
     })
+}
+
+/// Suggests no command that only streamgauge itself starts.
+fn without_hidden(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::Strings(mut names)) = error.remove(ContextKind::SuggestedSubcommand) {
+        names.retain(|name| name != WORKER_COMMAND && name != PEER_COMMAND);
+        if !names.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+        }
+    }
+    error
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::verdict::Severity;
 use crate::infrastructure::clock;
 use crate::infrastructure::config::{ListenAddress, Settings};
-use crate::infrastructure::notify::{Receivers, place};
+use crate::infrastructure::notify::{Receivers, Sender, place};
 use crate::infrastructure::process::host_name;
 use crate::usecase::ports::{AlertMessage, AlertReceivers};
 
@@ -82,7 +82,7 @@ pub fn main(args: &NotifyArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("add a [[receiver]] to streamgauge.toml, and name the file with --config.file"));
     }
     let wanted = |name: &str| args.receivers.is_empty() || args.receivers.iter().any(|wanted| wanted == name);
-    let outcomes = block_on(test(alerting, &Receivers::new(page(&settings)), &wanted, args.severity))?;
+    let outcomes = block_on(test(alerting, &Receivers::new(sender(&settings)), &wanted, args.severity))?;
     output::print(&text(&outcomes))?;
     let failed = outcomes.iter().any(|(_, outcome)| outcome.is_err());
     Ok(ExitCode::from(if failed { 2 } else { 0 }))
@@ -123,7 +123,6 @@ fn messages(target: &ReceiverTarget, alerting: &Alerting, severity: Severity, at
     let annotations = BTreeMap::from([
         text("summary", "a test of streamgauge's notifications"),
         text("description", "Somebody ran streamgauge notify test. Nothing is wrong."),
-        text("action", "None."),
     ]);
     let firing = Alert {
         labels,
@@ -169,8 +168,11 @@ fn text(outcomes: &[Outcome]) -> String {
     text
 }
 
-/// The address of the agent's page, as others could reach it: its host's name, and the first port it listens on.
-pub fn page(settings: &Settings) -> Option<String> {
-    let port = settings.web.listen_address.iter().find_map(ListenAddress::port)?;
-    Some(format!("http://{}:{port}/", host_name()))
+/// Who tells: its host, and the address of its page if others could reach it, on the first port that is not of the
+/// loopback interface alone.
+pub fn sender(settings: &Settings) -> Sender {
+    let host = host_name();
+    let port = settings.web.listen_address.iter().find_map(ListenAddress::port_for_others);
+    let page = port.map(|port| format!("http://{host}:{port}/"));
+    Sender { host, page }
 }

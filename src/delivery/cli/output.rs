@@ -54,11 +54,10 @@ fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
 /// Says on standard error why the program ends, and what can be done about it.
 pub fn print_error(reason: &Reason) {
     // A reason may have several lines, each of which may name a file that somebody else has named.
-    let lines = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n");
-    let mut text = format!("error: {}\n", lines(&reason.to_string()));
-    if let Some(hint) = &reason.hint {
-        text.extend(["hint: ", &lines(hint), "\n"]);
-    }
+    let lines =
+        |word: &str, said: &str| said.lines().map(|line| format!("{word}: {}\n", printable(line))).collect::<String>();
+    let mut text = lines("error", &reason.to_string());
+    text.extend(reason.hint.as_deref().map(|hint| lines("hint", hint)));
     say(&text);
 }
 

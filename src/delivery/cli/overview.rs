@@ -295,9 +295,11 @@ fn sentence(group: &[(&str, &Verdict)], name_columns: usize) -> String {
         return format!("{check} on {first}{replicas}: {detail}");
     }
     let count = human::counted(names.len(), "database");
-    let rest = names.len().saturating_sub(OVERVIEW_NAMES_MAX);
+    // A single one left over takes no more room than its number.
+    let named = if names.len() == OVERVIEW_NAMES_MAX + 1 { names.len() } else { names.len().min(OVERVIEW_NAMES_MAX) };
+    let rest = names.len() - named;
     let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    let listed = names[..names.len().min(OVERVIEW_NAMES_MAX)].join(", ");
+    let listed = names[..named].join(", ");
     let equal = group.iter().all(|(_, verdict)| verdict.detail == worst.detail);
     let of = if equal { String::new() } else { format!("{first}: ") };
     format!("{check} on {count}: {listed}{rest}; {of}{detail}")
@@ -389,6 +391,8 @@ mod tests {
         let said = "failed    PermissionDrift on 6 databases: db0, db1, db2 and 3 more; ";
         assert!(text.contains(said), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("WARNING   db")).count(), 6, "{text}");
+        let text = overview(&judged((0..4).map(drifted).collect()), &Drills::new(), false, 80);
+        assert!(text.contains("PermissionDrift on 4 databases: db0, db1, db2, db3; "), "{text}");
     }
 
     #[test]

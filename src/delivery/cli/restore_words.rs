@@ -173,7 +173,7 @@ fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, is_older: bool) -
 /// The live database has more than was restored.
 pub fn behind(bytes: u64) -> String {
     format!(
-        "WARNING: the live database has {} of committed WAL that this restore does not: the replica does not hold it. \
+        "WARNING: the live database has {} of committed WAL that this restore does not have: the replica does not hold it. \
          Litestream's own restore says nothing about that.\n",
         human::bytes(bytes)
     )

@@ -56,7 +56,7 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let outlet = Outlet::new(Arc::clone(&clock), Arc::new(Receivers::new(notify::page(&loaded.settings))));
+    let outlet = Outlet::new(Arc::clone(&clock), Arc::new(Receivers::new(notify::sender(&loaded.settings))));
     let stores = stores(&loaded.settings);
     sources.observe(Arc::clone(&stores));
     let parts = AgentParts {

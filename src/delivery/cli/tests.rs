@@ -38,6 +38,19 @@ fn flags_are_those_of_prometheus() {
     assert_eq!((run.log.level.as_deref(), run.log.format.as_deref()), (Some("debug"), Some("json")));
 }
 
+#[test]
+fn a_mistyped_command_suggests_none_that_is_hidden() {
+    let check = |typed: &str, expected: Option<&str>| {
+        let error = Cli::try_parse_from(["streamgauge", typed]).map_err(super::without_hidden).unwrap_err().to_string();
+        let tip = error.lines().find(|line| line.contains("similar")).map(str::trim);
+        assert_eq!(tip, expected, "{error}");
+    };
+    check("drilll", Some("tip: a similar subcommand exists: 'drill'"));
+    check("demo-pear", Some("tip: a similar subcommand exists: 'demo'"));
+    check("-peer", None);
+    check("drill-wrker", Some("tip: a similar subcommand exists: 'drill'"));
+}
+
 /// An option that is not on the command line must not hide the one in the file.
 #[test]
 fn nothing_given_is_nothing_set() {

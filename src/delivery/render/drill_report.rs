@@ -210,8 +210,8 @@ fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
     let extent = if record.incremental { "what was new since the previous drill" } else { "everything" };
     let mut facts = vec![
         ("replica", format!("{} at {}", record.replica, record.url)),
-        ("started", record.started_at.to_string()),
-        ("finished", format!("{}, after {}", record.finished_at, human::duration(record.seconds))),
+        ("started", human::instant(record.started_at)),
+        ("finished", format!("{}, after {}", human::instant(record.finished_at), human::duration(record.seconds))),
         ("performed by", record.program.clone()),
         ("extent", extent.to_owned()),
     ];
@@ -219,7 +219,10 @@ fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
         let sha256 = restored.sha256.as_deref().unwrap_or("not computed: it was restored incrementally");
         facts.extend([
             ("restored state", format!("{} (Litestream {})", restored.position, restored.layout)),
-            ("recovery point", format!("{}: nothing committed later is in it", restored.recovery_point)),
+            (
+                "recovery point",
+                format!("{}: nothing committed later is in it", human::instant(restored.recovery_point)),
+            ),
             ("database", format!("{} bytes in pages of {}", restored.bytes, restored.page_size)),
             ("SHA-256", sha256.to_owned()),
         ]);

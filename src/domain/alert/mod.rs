@@ -64,7 +64,8 @@ impl Alert {
     /// The annotation that says how it ended, where that is not known to be well.
     pub const ENDED: &str = "ended";
 
-    const UNWATCHED: &str = "no longer watched";
+    /// How an alert ended whose subject nobody looks at any more.
+    pub const UNWATCHED: &str = "no longer watched";
     const UNKNOWN: &str = "no longer known";
 
     /// Notes that it is over because nobody looks at its subject any more.
@@ -93,6 +94,11 @@ impl Alert {
     /// It is over, and nothing speaks against its being well.
     pub fn is_resolved(&self) -> bool {
         self.state == AlertState::Resolved && !self.annotations.contains_key(Self::ENDED)
+    }
+
+    /// It is over because nobody looks at its subject any more, which may be as bad as it was.
+    pub fn is_unwatched(&self) -> bool {
+        self.state == AlertState::Resolved && self.ending() == Self::UNWATCHED
     }
 
     /// It fires, and its rule holds still.

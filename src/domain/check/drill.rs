@@ -96,11 +96,11 @@ fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     let age = context.now.duration_since(history.last_success_at.or(history.first_seen_at)?).as_secs_f64();
     let passed = match history.last_success_at {
         Some(_) => format!("passed {} ago", spoken(age)),
-        None => format!("none has passed in the {} since it was first seen", spoken(age)),
+        None => format!("none has passed since it was first seen, {} ago", spoken(age)),
     };
     Some(match (&drill.withheld, history.last_success_at) {
         (_, Some(_)) if age <= bound => Explanation::Known(passed),
-        (Some(withheld), _) => Explanation::Unknown(format!("{passed}, and none is started: {withheld}")),
+        (Some(withheld), _) => Explanation::Unknown(format!("{passed}; none is begun, because {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
             Explanation::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
@@ -278,8 +278,8 @@ mod tests {
         check(new(2 * DAY), "; exit 0");
         check(
             new(3 * DAY),
-            "RestoreDrillOverdue fail: none has passed in the 3 d 0 h since it was first seen, which should be at \
-             most 2 d 1 h ago; exit 1",
+            "RestoreDrillOverdue fail: none has passed since it was first seen, 3 d 0 h ago, which should be at most \
+             2 d 1 h ago; exit 1",
         );
         let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
         Arc::make_mut(&mut inconclusive.history).restore_seconds = None;
@@ -292,8 +292,8 @@ mod tests {
         let withheld = |drill| DrillReport { withheld: Some("it is large".into()), ..drill };
         check(
             withheld(drilled(&[])),
-            "RestoreDrillOverdue unknown: none has passed in the 100 d 0 h since it was first seen, and none is \
-             started: it is large; exit 3",
+            "RestoreDrillOverdue unknown: none has passed since it was first seen, 100 d 0 h ago; none is begun, because it \
+             is large; exit 3",
         );
         let told = verdicts(Some(withheld(drilled(&[(DAY, DrillResult::Passed)]))));
         assert!(told.contains("RestoreDrillOverdue pass"), "{told}");

@@ -288,6 +288,12 @@ fn claimed(replica: &ReplicaReport) -> String {
     }
 }
 
+/// How much would be lost, of an alert whose reader wants to know.
+fn lost(context: &Context, replica: &ReplicaReport) -> String {
+    let much = context.failing.and_then(|_| replica.at_risk_words());
+    much.map_or_else(String::new, |much| format!("; {much} would be lost"))
+}
+
 fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
@@ -307,8 +313,9 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
         }
         _ if lag == 0.0 => Explanation::Known("nothing is waiting".into()),
         _ => Explanation::Known(format!(
-            "commits have been waiting for {}, objective {objective}{}",
+            "commits have been waiting for {}, objective {objective}{}{}",
             spoken(lag),
+            lost(context, replica),
             claimed(replica)
         )),
     })

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DrillProbe, DrillResult, ProbeRecord};
+use crate::domain::human::spoken;
 use crate::domain::limits::DRILL_QUOTE_CHARS_MAX;
 
 /// Numbers above are milliseconds since 1970, not seconds: as seconds this would be the year 5138.
@@ -67,7 +68,7 @@ impl Answer {
     fn shown(&self) -> String {
         match self {
             Self::NoRow => "no row".to_owned(),
-            Self::Several => "more than one row of one value".to_owned(),
+            Self::Several => "several rows or values".to_owned(),
             Self::Null => "NULL".to_owned(),
             Self::Blob(bytes) => format!("a blob of {bytes} bytes"),
             other => quoted(&other.text().unwrap_or_default()),
@@ -94,7 +95,8 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
     let mut wrong = Vec::new();
     let mut value = answer.number();
     if matches!(answer, Answer::NoRow | Answer::Several) {
-        wrong.push("expected one row of one value".to_owned());
+        let detail = format!("{}: expected one row of one value", answer.shown());
+        return ProbeRecord { name: probe.name.clone(), result: DrillResult::Failed, value: None, detail };
     }
     if let Some(max_age) = expect.max_age {
         value = None;
@@ -103,7 +105,8 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
                 let age = started.duration_since(at).max(SignedDuration::ZERO).as_secs_f64();
                 value = Some(age);
                 if age > max_age.as_secs_f64() {
-                    wrong.push(format!("it is {age:.0} s old, and at most {:.0} s is allowed", max_age.as_secs_f64()));
+                    let most = spoken(max_age.as_secs_f64());
+                    wrong.push(format!("it is {} old, and at most {most} is allowed", spoken(age)));
                 }
             }
             None => wrong.push("expected a point in time: Unix seconds or milliseconds, or a date as text".to_owned()),
@@ -165,7 +168,7 @@ mod tests {
         }
         let (result, _, detail) = check(day.clone(), &Answer::Integer(STARTED - 61));
         assert_eq!(
-            (result, detail.ends_with("it is 61 s old, and at most 60 s is allowed")),
+            (result, detail.ends_with("it is 1 min 1 s old, and at most 1 min 0 s is allowed")),
             (DrillResult::Failed, true)
         );
         assert_eq!(check(day.clone(), &Answer::Integer(STARTED + 10)).1, Some(0.0), "clocks differ a little");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Sender;
 use super::client::Request;
 use crate::domain::alert::Alert;
 use crate::usecase::ports::AlertMessage;
@@ -37,7 +38,8 @@ fn postable<'a>(alert: &'a Arc<Alert>, ends_at: Timestamp, page: Option<&'a str>
     }
 }
 
-pub(super) fn requests(message: &AlertMessage, page: Option<&str>) -> Vec<Request> {
+pub(super) fn requests(message: &AlertMessage, sender: &Sender) -> Vec<Request> {
+    let page = sender.page.as_deref();
     let firing = message.firing.iter().map(|alert| postable(alert, message.valid_until, page));
     let resolved = message.resolved.iter();
     let resolved = resolved.map(|alert| postable(alert, alert.resolved_at.unwrap_or(message.at), page));

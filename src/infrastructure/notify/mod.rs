@@ -20,42 +20,59 @@ use crate::domain::alerting::{DeadmanTarget, ReceiverKind, ReceiverTarget};
 use crate::domain::reason::Reason;
 use crate::usecase::ports::{AlertMessage, AlertReceiver, AlertReceivers, DeadmanSwitch};
 use client::{Clients, Endpoint, Request};
+use words::one_line;
 
 pub use client::place;
+
+/// Who tells: which of all agents it is.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    /// The name of this agent's host.
+    pub host: String,
+    /// The address of this agent's page, as those who are told could reach it.
+    pub page: Option<String>,
+}
+
+impl Sender {
+    /// The last line of a message to a person.
+    fn line(&self) -> String {
+        let page = self.page.as_ref().map(|page| format!(", {page}")).unwrap_or_default();
+        one_line(&format!("From streamgauge on {}{page}", self.host))
+    }
+}
 
 /// Opens receivers, which share connections.
 #[derive(Default)]
 pub struct Receivers {
     clients: Arc<Clients>,
-    /// The address of this agent's page.
-    page: Option<String>,
+    sender: Sender,
 }
 
 impl Receivers {
-    /// `page` is the address of this agent's page, as those who are told could reach it.
-    pub fn new(page: Option<String>) -> Self {
-        Self { clients: Arc::default(), page }
+    /// Tells in the name of an agent.
+    pub fn new(sender: Sender) -> Self {
+        Self { clients: Arc::default(), sender }
     }
 
     fn over_http<F>(&self, endpoint: Endpoint, requests: F) -> Arc<dyn AlertReceiver>
     where
-        F: Fn(&AlertMessage, Option<&str>) -> Vec<Request> + Send + Sync + 'static,
+        F: Fn(&AlertMessage, &Sender) -> Vec<Request> + Send + Sync + 'static,
     {
-        Arc::new(HttpReceiver { endpoint, page: self.page.clone(), requests })
+        Arc::new(HttpReceiver { endpoint, sender: self.sender.clone(), requests })
     }
 }
 
 /// A receiver over HTTP: an address, and the requests that tell it of a message.
 struct HttpReceiver<F> {
     endpoint: Endpoint,
-    page: Option<String>,
+    sender: Sender,
     requests: F,
 }
 
 #[async_trait]
-impl<F: Fn(&AlertMessage, Option<&str>) -> Vec<Request> + Send + Sync> AlertReceiver for HttpReceiver<F> {
+impl<F: Fn(&AlertMessage, &Sender) -> Vec<Request> + Send + Sync> AlertReceiver for HttpReceiver<F> {
     async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
-        for request in (self.requests)(message, self.page.as_deref()) {
+        for request in (self.requests)(message, &self.sender) {
             self.endpoint.send(request).await?;
         }
         Ok(())
@@ -71,10 +88,10 @@ impl AlertReceivers for Receivers {
             }
             ReceiverKind::Webhook { url, http } => vec![self.over_http(endpoint(url, http), webhook::requests)],
             ReceiverKind::Slack { url, http } => vec![self.over_http(endpoint(url, http), slack::requests)],
-            ReceiverKind::Smtp(smtp) => vec![Arc::new(smtp::Smtp::new((**smtp).clone()))],
+            ReceiverKind::Smtp(smtp) => vec![Arc::new(smtp::Smtp::new((**smtp).clone(), &self.sender))],
             ReceiverKind::PagerDuty { routing_key, url, http } => {
                 let (endpoint, key) = (endpoint(url, http).hiding(routing_key), routing_key.clone());
-                vec![self.over_http(endpoint, move |message, page| pagerduty::requests(message, page, &key))]
+                vec![self.over_http(endpoint, move |message, sender| pagerduty::requests(message, sender, &key))]
             }
             ReceiverKind::Ntfy { url, http } => vec![self.over_http(endpoint(url, http), ntfy::requests)],
         }

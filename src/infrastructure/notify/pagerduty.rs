@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Sender;
 use super::client::Request;
 use super::words::{annotation, fingerprint, summary};
 use crate::domain::alert::Alert;
@@ -19,7 +20,7 @@ fn resolve(alert: &Alert, routing_key: &Secret) -> Value {
     })
 }
 
-fn trigger(alert: &Alert, routing_key: &Secret, page: Option<&str>) -> Value {
+fn trigger(alert: &Alert, routing_key: &Secret, sender: &Sender) -> Value {
     let label = |name: &str| alert.labels.get(name).cloned();
     let mut details: Map<String, Value> =
         alert.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
@@ -31,13 +32,13 @@ fn trigger(alert: &Alert, routing_key: &Secret, page: Option<&str>) -> Value {
         .filter(|name| !annotation(alert, name).is_empty())
         .map(|name| json!({ "href": annotation(alert, name), "text": name.trim_end_matches("_url") }))
         .collect();
-    let source = label("instance").or_else(|| label("database")).unwrap_or_else(|| "streamgauge".to_owned());
+    let source = label("instance").unwrap_or_else(|| sender.host.clone());
     json!({
         "routing_key": routing_key.expose(),
         "event_action": "trigger",
         "dedup_key": fingerprint(alert),
         "client": "streamgauge",
-        "client_url": page,
+        "client_url": sender.page,
         "links": links,
         "payload": {
             "summary": summary(alert).chars().take(SUMMARY_CHARACTERS_MAX).collect::<String>(),
@@ -53,8 +54,8 @@ fn trigger(alert: &Alert, routing_key: &Secret, page: Option<&str>) -> Value {
     })
 }
 
-pub(super) fn requests(message: &AlertMessage, page: Option<&str>, routing_key: &Secret) -> Vec<Request> {
-    let triggers = message.firing.iter().map(|alert| trigger(alert, routing_key, page));
+pub(super) fn requests(message: &AlertMessage, sender: &Sender, routing_key: &Secret) -> Vec<Request> {
+    let triggers = message.firing.iter().map(|alert| trigger(alert, routing_key, sender));
     let resolves = message.resolved.iter().map(|alert| resolve(alert, routing_key));
     triggers.chain(resolves).map(|event| Request::json(&event)).collect()
 }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::Sender;
 use super::client::Request;
-use super::words::{annotation, body, headline, one_line, summary};
+use super::words::{annotation, body, ended, headline, one_line, summary};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::limits::CHAT_TEXT_BYTES_MAX;
 use crate::domain::verdict::Severity;
@@ -18,7 +19,7 @@ fn line(alert: &Alert) -> String {
     let summary = escape(summary(alert));
     if alert.state == AlertState::Resolved {
         let sign = if alert.is_resolved() { ":white_check_mark:" } else { ":grey_question:" };
-        return format!("{sign} *{}* {summary}\n", alert.ending());
+        return format!("{sign} *{}* {summary}\n", escape(&ended(alert)));
     }
     let sign = match alert.severity {
         Severity::Critical => ":red_circle:",
@@ -38,11 +39,11 @@ fn line(alert: &Alert) -> String {
     text
 }
 
-pub(super) fn requests(message: &AlertMessage, _page: Option<&str>) -> Vec<Request> {
+pub(super) fn requests(message: &AlertMessage, sender: &Sender) -> Vec<Request> {
     let alone = message.firing.len() + message.resolved.len() + message.omitted == 1;
     let head = if alone { String::new() } else { format!("*{}*\n", escape(&headline(message))) };
     let room = CHAT_TEXT_BYTES_MAX.saturating_sub(head.len());
-    let text = format!("{head}{}", body(message, room, line));
+    let text = format!("{head}{}", body(message, &escape(&sender.line()), room, line));
     vec![Request::json(&json!({ "text": text.trim_end() }))]
 }
 

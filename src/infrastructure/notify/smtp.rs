@@ -8,6 +8,7 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransport};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 
+use super::Sender;
 use super::words::{body, headline, paragraph};
 use crate::domain::alerting::{SmtpSecurity, SmtpTarget};
 use crate::domain::limits::{CA_FILE_BYTES_MAX, MAIL_TEXT_BYTES_MAX, MAIL_TIMEOUT, RECEIVER_TIMEOUT};
@@ -19,18 +20,20 @@ use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 pub(super) struct Smtp {
     target: SmtpTarget,
+    /// The last line of each mail.
+    from: String,
     scrub: Scrub,
 }
 
 impl Smtp {
-    pub(super) fn new(target: SmtpTarget) -> Self {
+    pub(super) fn new(target: SmtpTarget, sender: &Sender) -> Self {
         let mut scrub = Scrub::default();
         if let Some((user, password)) = &target.login {
             scrub.hide(password.expose());
             // As AUTH PLAIN sends it.
             scrub.hide(&format!("\0{user}\0{}", password.expose()));
         }
-        Self { target, scrub }
+        Self { target, from: sender.line(), scrub }
     }
 
     fn mail(&self, message: &AlertMessage) -> Result<Message, Reason> {
@@ -41,7 +44,7 @@ impl Smtp {
         for to in &self.target.to {
             builder = builder.to(address(to)?);
         }
-        let text = body(message, MAIL_TEXT_BYTES_MAX, |alert| format!("{}\n", paragraph(alert)));
+        let text = body(message, &self.from, MAIL_TEXT_BYTES_MAX, |alert| format!("{}\n", paragraph(alert)));
         let mail = builder.subject(headline(message)).header(ContentType::TEXT_PLAIN).body(text);
         let mut mail = mail.map_err(|error| misconfigured(error.to_string()))?;
         // So that nobody's absence is answered to us (RFC 3834).

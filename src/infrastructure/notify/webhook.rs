@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Sender;
 use super::client::Request;
 use super::words::{alerts, fingerprint};
 use crate::domain::alert::{Alert, AlertState};
@@ -55,12 +56,12 @@ impl<'a> From<&'a Alert> for PayloadAlert<'a> {
     }
 }
 
-pub(super) fn requests(message: &AlertMessage, page: Option<&str>) -> Vec<Request> {
+pub(super) fn requests(message: &AlertMessage, sender: &Sender) -> Vec<Request> {
     vec![Request::json(&Payload {
         version: VERSION,
         receiver: &message.receiver,
         sent_at: message.at,
-        page_url: page,
+        page_url: sender.page.as_deref(),
         repeated: message.repeated,
         firing_total: message.firing_total,
         omitted: message.omitted,

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use super::outcome::{ONLY_IN_FULL, RECENCY};
 use super::{Drill, blocking};
 use crate::domain::drill::{COMPARE, DrillResult};
+use crate::domain::human::spoken;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
 use crate::domain::litestream::{Folder, HEADER_SIZE, Layout, Listed, LtxFile, LtxHeader, Txid};
 use crate::domain::moment::signed;
@@ -130,7 +131,8 @@ impl Drill {
                 (DrillResult::Inconclusive, "its position and that of the live database cannot be compared".to_owned())
             }
             Some(bytes) => {
-                let of = age.map_or_else(String::new, |age| format!(", the last from {} s ago", age.as_secs()));
+                let of =
+                    age.map_or_else(String::new, |age| format!(", the last from {} ago", spoken(age.as_secs_f64())));
                 let late = age.is_some_and(|age| age > rpo);
                 let result = if late { DrillResult::Failed } else { DrillResult::Passed };
                 (result, format!("{bytes} bytes of committed WAL are not in it{of}"))

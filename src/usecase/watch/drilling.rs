@@ -120,7 +120,7 @@ fn withheld(
         return Some("it is encrypted, and no identity that can read it is configured".to_owned());
     }
     let Some(download) = coverage.download_bytes else {
-        return Some("there is nothing that can be restored".to_owned());
+        return Some("nothing in it can be restored".to_owned());
     };
     if download > policy.size_max {
         return Some(format!(

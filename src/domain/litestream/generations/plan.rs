@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile};
+use crate::domain::human::instant;
 
 /// A snapshot and the segments that are applied to it, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ pub fn plan_generations(
         notes.push(format!(
             "nothing was written to generation {} after {}: Litestream 0.3.13 refuses a later time",
             chosen.generation,
-            chosen.newest_at().unwrap_or_default()
+            instant(chosen.newest_at().unwrap_or_default())
         ));
     }
     notes.extend(newer_snapshot_elsewhere(listed, chosen.generation, snapshot, Some(at)));

@@ -135,10 +135,11 @@ pub(crate) fn read_probes(section: &mut Section<'_>) -> Vec<DrillProbe> {
 }
 
 fn probe(mut section: Section<'_>, names: &mut HashSet<String>) -> Option<DrillProbe> {
-    let name = section.parsed("name", label::ACCEPTED, |name| match label::parse(name)? {
-        name if names.insert(name.clone()) => Ok(name),
-        _ => Err("given twice"),
-    });
+    let name =
+        section.parsed("name", &format!("{}, each name once", label::ACCEPTED), |name| match label::parse(name)? {
+            name if names.insert(name.clone()) => Ok(name),
+            _ => Err("another probe has that name"),
+        });
     let query =
         section.parsed("query", "an SQL query that returns one row with one value", |query| match query.len() {
             _ if query.trim().is_empty() => Err("empty".to_owned()),

@@ -42,6 +42,14 @@ impl ListenAddress {
             Self::Unix(_) => None,
         }
     }
+
+    /// The port at which other hosts could reach it.
+    pub fn port_for_others(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(address) => Some(address.port()).filter(|_| !address.ip().to_canonical().is_loopback()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for ListenAddress {

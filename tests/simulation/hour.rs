@@ -133,7 +133,9 @@ impl Write for Log {
 /// What is written is random, and with it how much that is.
 fn without_size(line: String) -> String {
     let size = line.split_once(" at_risk=\"").and_then(|(_, rest)| rest.split_once('"'));
-    size.map(|(size, _)| line.replace(size, "SIZE")).unwrap_or(line)
+    let line = size.map(|(size, _)| line.replace(size, "SIZE")).unwrap_or(line);
+    let lost = line.split_once(" would be lost").and_then(|(before, _)| before.rsplit_once("; "));
+    lost.map(|(_, size)| line.replace(size, "SIZE")).unwrap_or(line)
 }
 
 /// A receiver that can be told to fail.

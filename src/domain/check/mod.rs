@@ -159,6 +159,27 @@ mod tests {
     }
 
     #[test]
+    fn lag_above_the_objective_says_what_would_be_lost() {
+        let check = |seconds, bytes, at_least, expected: &str| {
+            let replica = ReplicaReport {
+                lag_seconds: Some(seconds),
+                unreplicated_bytes: bytes,
+                unreplicated_bytes_lower_bound: at_least,
+                ..replica()
+            };
+            let verdicts = on_database(&database(replica), at(NOW), Watching::Continuously);
+            let lag = verdicts.iter().find(|verdict| verdict.check == "ReplicationLag").unwrap();
+            assert_eq!(&*lag.detail, expected);
+        };
+        let late = "commits have been waiting for 6 min 40 s, objective 5 min 0 s";
+        check(400.0, Some(20_600), false, &format!("{late}; 20.1 KiB would be lost"));
+        check(400.0, Some(20_600), true, &format!("{late}; at least 20.1 KiB would be lost"));
+        check(400.0, Some(0), false, late);
+        check(400.0, None, false, late);
+        check(30.0, Some(20_600), false, "commits have been waiting for 30 s, objective 5 min 0 s");
+    }
+
+    #[test]
     fn backlog_of_unknown_age_fails_only_where_nobody_saw_it_begin() {
         let old = ReplicaReport { lag_seconds: Some(2.0), lag_upper_bound_seconds: Some(400.0), ..replica() };
         check(old.clone(), Watching::Continuously, "; exit 0");

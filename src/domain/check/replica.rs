@@ -290,7 +290,7 @@ fn claimed(replica: &ReplicaReport) -> String {
 
 /// How much would be lost, of an alert whose reader wants to know.
 fn lost(context: &Context, replica: &ReplicaReport) -> String {
-    let much = context.failing.and_then(|_| replica.at_risk_words());
+    let much = context.failing.filter(|_| replica.at_risk() != Some(0)).and_then(|_| replica.at_risk_words());
     much.map_or_else(String::new, |much| format!("; {much} would be lost"))
 }
 

@@ -10,6 +10,19 @@ fn told(files: &Files, arguments: &[&str]) -> Output {
     command.output().expect("an answer")
 }
 
+#[test]
+fn each_problem_begins_with_the_word_for_it() {
+    let files = Files::new();
+    files.write(
+        "litestream.yml",
+        "dbs:\n  - path: /a.db\n    replica: {type: a}\n  - path: /b.db\n    replica: {type: b}\n",
+    );
+    let told = told(&files, &["config", "check", "--litestream.config", "litestream.yml"]);
+    let error = files.short(&String::from_utf8_lossy(&told.stderr));
+    let lines: Vec<_> = error.lines().collect();
+    assert!(lines.len() > 1 && lines.iter().all(|line| line.starts_with("error: DIR/litestream.yml:")), "{error}");
+}
+
 /// A problem is shown with the warnings that explain it.
 #[test]
 fn a_variable_that_is_not_set_is_said_beside_what_follows_from_it() {

@@ -241,7 +241,8 @@ drill.schedule = '61 3 * * *'",
             .to_owned(),
         "26: database[0].probe[1].equals: a list where one value is expected; accepted: text, a number or a boolean"
             .to_owned(),
-        "28: database[0].probe[2].name: value `a`: given twice; accepted: a short name without control characters"
+        "28: database[0].probe[2].name: value `a`: given twice; accepted: a short name without control characters, \
+         each name once"
             .to_owned(),
         "30: database[0].probe[2].min: above `max`".to_owned(),
         format!("34: database[1].drill.schedule: value `0 3 * *`: not five fields; {cron}"),

@@ -54,10 +54,15 @@ fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
 /// Says on standard error why the program ends, and what can be done about it.
 pub fn print_error(reason: &Reason) {
     // A reason may have several lines, each of which may name a file that somebody else has named.
-    let lines =
-        |word: &str, said: &str| said.lines().map(|line| format!("{word}: {}\n", printable(line))).collect::<String>();
-    let mut text = lines("error", &reason.to_string());
-    text.extend(reason.hint.as_deref().map(|hint| lines("hint", hint)));
+    let mut text = String::new();
+    for line in reason.to_string().lines() {
+        // Warnings that explain an error are behind it.
+        let word = if line.starts_with("warning: ") { "" } else { "error: " };
+        text.extend([word, &printable(line), "\n"]);
+    }
+    if let Some(hint) = &reason.hint {
+        text.extend(["hint: ", &hint.lines().map(printable).collect::<Vec<_>>().join("\n"), "\n"]);
+    }
     say(&text);
 }
 

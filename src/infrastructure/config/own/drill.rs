@@ -138,7 +138,7 @@ fn probe(mut section: Section<'_>, names: &mut HashSet<String>) -> Option<DrillP
     let name =
         section.parsed("name", &format!("{}, each name once", label::ACCEPTED), |name| match label::parse(name)? {
             name if names.insert(name.clone()) => Ok(name),
-            _ => Err("another probe has that name"),
+            _ => Err("given twice"),
         });
     let query =
         section.parsed("query", "an SQL query that returns one row with one value", |query| match query.len() {

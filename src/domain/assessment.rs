@@ -6,6 +6,7 @@
 mod agent;
 mod coverage;
 mod litestream;
+mod safety;
 mod tally;
 mod totals;
 
@@ -31,7 +32,6 @@ use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
-use super::human::bytes;
 use super::litestream::Layout;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::profile::{Profile, Selection};
@@ -333,59 +333,6 @@ pub struct ReplicaReport {
     pub keeping: KeepingReport,
     /// Pages that were compared with the live database; `None` where none are to be, or there is none.
     pub spot: Option<SpotReport>,
-}
-
-impl ReplicaReport {
-    /// The latest state does not restore, whatever has been uploaded: nothing does, an object that it needs is damaged, or a
-    /// drill has shown it.
-    pub fn is_broken(&self) -> bool {
-        let nothing = self.coverage.as_ref().is_some_and(|coverage| !coverage.restorable);
-        nothing || self.is_damaged() || self.drill.as_ref().is_some_and(|drill| drill.history.did_not_restore())
-    }
-
-    /// An object that the latest state needs is damaged, or gone.
-    pub fn is_damaged(&self) -> bool {
-        self.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some())
-    }
-
-    /// The time before which every commit can be restored; `None` where that is not known, or the latest state is broken.
-    pub fn safe_until(&self) -> Option<Timestamp> {
-        self.recovery_point.filter(|_| !self.is_broken())
-    }
-
-    /// Committed bytes that would be lost; `None` where that is not known, which is more where the latest state is broken.
-    pub fn at_risk(&self) -> Option<u64> {
-        self.unreplicated_bytes.filter(|_| self.lag_seconds.is_some() && !self.is_broken())
-    }
-
-    /// It was listed, and nothing is there.
-    pub fn is_empty(&self) -> bool {
-        self.coverage.as_ref().is_some_and(|coverage| coverage.is_empty())
-    }
-
-    /// What would be lost, for a person, as in `at least 20.1 KiB`; that it is at least nothing says nothing.
-    pub fn at_risk_words(&self) -> Option<String> {
-        if self.is_empty() {
-            return Some("everything".to_owned());
-        }
-        let (at_risk, bound) = (self.at_risk()?, self.unreplicated_bytes_lower_bound);
-        match (bound, bytes(at_risk)) {
-            (true, _) if at_risk == 0 => None,
-            (true, size) => Some(format!("at least {size}")),
-            (false, size) => Some(size),
-        }
-    }
-
-    /// What reading its objects showed, once one was read or is known to be gone.
-    pub fn read_objects(&self) -> Option<&VerificationReport> {
-        let read = |report: &VerificationReport| report.structure_verified > 0 || !report.findings.is_empty();
-        self.verification.as_deref().filter(|report| read(report))
-    }
-
-    /// Its spot checks, where pages are to be compared with a live database.
-    pub fn compared(&self) -> Option<&SpotReport> {
-        self.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
-    }
 }
 
 /// Conclusions from several looks at a replica.

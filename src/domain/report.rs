@@ -14,9 +14,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::alert::Alert;
 use super::assessment::{AgentReport, Assessment, DatabaseReport, ReplicaReport};
-use super::check::catalogue;
 use super::history::History;
-use super::verdict::{Judgement, Status, Verdict, Verdicts, Word};
+use super::verdict::{Judgement, Verdict, Verdicts, Word};
 
 /// The version of the serialized form; raised when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -73,44 +72,6 @@ impl Report {
     /// What the table and the page have a block or a line for.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
         self.judged().flat_map(Judged::blocks)
-    }
-
-    /// Takes in the alerts of an agent that goes on watching the same databases, and so sees what one look cannot: a check
-    /// of which one fires fails at least as badly. Those on databases that are not in the report are left out.
-    pub fn heed(&mut self, alerts: Vec<Arc<Alert>>) {
-        for alert in alerts {
-            let label = |name: &str| alert.labels.get(name).map(String::as_str);
-            let place = label("database").and_then(|name| self.assessment.position(name));
-            let judgement = place.and_then(|place| self.verdicts.databases.get_mut(place));
-            let check = catalogue().find(|check| check.name == alert.name());
-            let (Some(judgement), Some(check)) = (judgement, check) else { continue };
-            let of_agent = Verdict {
-                check: check.name,
-                title: check.title,
-                severity: alert.severity,
-                database: None,
-                replica: label("replica").map(Into::into),
-                status: Status::Fail,
-                detail: format!("{} (the agent of this host)", alert.evidence().unwrap_or_default()).into(),
-            };
-            let mut verdicts = judgement.to_vec();
-            let same = |verdict: &&mut Verdict| (verdict.check, &verdict.replica) == (check.name, &of_agent.replica);
-            let of_look = verdicts.iter_mut().find(same);
-            let [failing, unknown] = self.verdicts.troubles.entry(check.name).or_default();
-            match of_look.as_deref().map(|verdict| verdict.status) {
-                Some(Status::Fail) => {}
-                Some(Status::Unknown) => (*failing, *unknown) = (*failing + 1, unknown.saturating_sub(1)),
-                Some(Status::Pass) | None => *failing += 1,
-            }
-            match of_look {
-                Some(verdict) if verdict.status == Status::Fail && verdict.severity >= alert.severity => {}
-                Some(verdict) => *verdict = of_agent,
-                None => verdicts.push(of_agent),
-            }
-            let (at, watching) = judgement.made();
-            *judgement = Judgement::new(verdicts.into(), at, watching, judgement.holds());
-            self.alerts.push(alert);
-        }
     }
 
     /// The word of everything. A report that watches nothing knows of nothing.

@@ -96,6 +96,12 @@ impl Judgement {
         Self(Arc::new(Judging { verdicts, at, watching, holds }))
     }
 
+    /// The same, with other verdicts.
+    pub fn with(&self, verdicts: Vec<Verdict>) -> Self {
+        let Judging { at, watching, holds, .. } = *self.0;
+        Self::new(verdicts.into(), at, watching, holds)
+    }
+
     /// When it was made, and how what was judged came to be known.
     pub(super) fn made(&self) -> (Timestamp, Watching) {
         (self.0.at, self.0.watching)

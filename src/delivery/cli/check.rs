@@ -29,7 +29,7 @@ use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, Pace, Stores};
-use crate::usecase::remembered::remembered_alerts;
+use crate::usecase::remembered::{heed, remembered_alerts};
 use crate::usecase::watch::{OnceParts, look_once, named, remembered_drills};
 
 /// Looks once and prints what was found.
@@ -120,7 +120,7 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let mut report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };
     // What an agent said that ended since may be over.
     if let Some(storage) = storage.filter(|storage| journal::is_in_use(storage)) {
-        report.heed(remembered_alerts(&journal::peek(&storage), &alerting, clock.now()));
+        heed(&mut report, remembered_alerts(&journal::peek(&storage), &alerting, clock.now()));
     }
     Ok(Looked { report: Arc::new(report), drills })
 }
@@ -249,7 +249,7 @@ mod tests {
         let heeding = |set: u8, alerts| {
             let mut report = sample::report(vec![sample::healthy("app")]);
             report.verdicts.databases = vec![verdicts(set, Some("s3")).into()];
-            report.heed(alerts);
+            heed(&mut report, alerts);
             report
         };
         for (severity, expected) in [(Severity::Info, 0), (Severity::Warning, 1), (Severity::Critical, 2)] {

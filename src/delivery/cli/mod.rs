@@ -20,6 +20,7 @@ pub mod overview;
 pub mod progress;
 pub mod restorable;
 pub mod restore;
+mod restore_place;
 pub mod restore_words;
 pub mod rules;
 pub mod run;

@@ -1,9 +1,6 @@
 //! `streamgauge restore`: the recovery tool at three in the morning.
 
-use std::ffi::OsString;
-use std::io::IsTerminal;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,8 +15,12 @@ use tracing::level_filters::LevelFilter;
 use super::args::{SourceArgs, WithoutArgs};
 use super::output::say;
 use super::progress::Display;
+use super::restore_place::{
+    if_denied, is_live, other_owner, refuse_full_disk, refuse_occupied, refuse_terminal, scratch_path,
+    temporary_directory,
+};
 use super::runtime::{Signals, block_on, cores};
-use super::sources::{Picked, Sources, is_same_file, stores};
+use super::sources::{Picked, Sources, stores};
 use super::{output, restore_words as words, when};
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
@@ -30,9 +31,9 @@ use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
 use crate::infrastructure::config::{Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
-use crate::infrastructure::files::{beside, directory};
+use crate::infrastructure::files::directory;
 use crate::infrastructure::reserve::RestoredFile;
-use crate::infrastructure::scratch::{ScratchFile, space};
+use crate::infrastructure::scratch::ScratchFile;
 use crate::infrastructure::stream::{Stream, failed, standard_output};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, RestoreFile, Stores};
 use crate::usecase::restore::{
@@ -187,15 +188,7 @@ async fn restore(
     let policy = picked.target.as_ref().map_or(&settings.drill.policy, |target| &target.drill);
     let prices = location.prices(&policy.prices);
     let words = words::Words { location: &location, point, now, zone: &zone, prices };
-    if !args.quiet {
-        say(&words.plan(&plan));
-    }
-    for note in &plan.notes {
-        say(&format!("note    {}\n", printable(note)));
-    }
-    if let Some(warning) = words.shortfall(&plan) {
-        say(&warning);
-    }
+    announce(args, &words, &plan);
     let options = RestoreOptions {
         downloads: if location.is_remote() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
@@ -215,10 +208,11 @@ async fn restore(
         say(&words::behind(bytes));
     }
     let in_place = picked.target.is_some_and(|target| is_live(&target, &args.output));
+    let path = (!is_stream(args)).then_some(args.output.as_path());
     let done = words::Done {
-        path: (!is_stream(args)).then_some(&args.output),
+        path,
         in_place,
-        owner: if is_stream(args) { None } else { other_owner(&args.output, in_place) },
+        owner: path.and_then(|path| other_owner(path, in_place)),
         plan: &plan,
         restored: &restored,
         elapsed: clock::monotonic().duration_since(started),
@@ -234,26 +228,16 @@ async fn restore(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a database belongs at a path.
-fn is_live(target: &Target, path: &Path) -> bool {
-    target.database.as_ref().is_some_and(|files| is_same_file(&files.path, path))
-}
-
-/// User and group of the directory of a file, where another user owns the file and the directory's is likely to use it: it
-/// is `in_place`, or root's, who restored it for somebody.
-fn other_owner(path: &Path, in_place: bool) -> Option<(u32, u32)> {
-    let (file, above) = (path.metadata().ok()?, directory(path).metadata().ok()?);
-    let is_other = file.uid() != above.uid() && (in_place || file.uid() == 0);
-    is_other.then(|| (above.uid(), above.gid()))
-}
-
-/// Says what to do where this user may not write.
-fn if_denied(reason: Reason) -> Reason {
-    match reason.kind {
-        ReasonKind::Denied => {
-            reason.with_hint("run it as a user that may write there, or name another directory with -o")
-        }
-        _ => reason,
+/// Says what is going to be restored.
+fn announce(args: &RestoreArgs, words: &words::Words<'_>, plan: &RestorePlan) {
+    if !args.quiet {
+        say(&words.plan(plan));
+    }
+    for note in &plan.notes {
+        say(&format!("note    {}\n", printable(note)));
+    }
+    if let Some(warning) = words.shortfall(plan) {
+        say(&warning);
     }
 }
 
@@ -328,21 +312,6 @@ async fn to_stream(
     Ok(done)
 }
 
-/// Refuses to write a database to a screen.
-fn refuse_terminal() -> Result<(), Reason> {
-    if !std::io::stdout().is_terminal() {
-        return Ok(());
-    }
-    let text = "restore to standard output: it is a terminal";
-    Err(Reason::new(ReasonKind::Misconfigured, text).with_hint("redirect it, or name a file with -o"))
-}
-
-/// Where a database is restored to that has no file in the end: not /tmp, which may be memory.
-fn temporary_directory() -> PathBuf {
-    let named = std::env::var_os("TMPDIR").filter(|name| !name.is_empty());
-    named.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
-}
-
 /// Bytes of WAL that are committed in the live database, if it is here, and not restored: Litestream had not replicated
 /// them, or the replica has lost them.
 fn behind(target: &Target, restored: &Restored) -> Option<u64> {
@@ -372,53 +341,4 @@ async fn shown<T, F: Future<Output = T>>(args: &RestoreArgs, total: u64, work: i
     };
     display.clear();
     done
-}
-
-/// Refuses a name that is taken, and one beside which files lie that SQLite would apply to the restored database.
-fn refuse_occupied(path: &Path) -> Result<(), Reason> {
-    let refused = |text: String, hint: &str| Err(Reason::new(ReasonKind::Misconfigured, text).with_hint(hint));
-    let shown = path.display();
-    let there = |path: &Path| path.symlink_metadata().is_ok();
-    if there(path) {
-        return refused(format!("restore to {shown}: it already exists"), "name a file that does not exist yet");
-    }
-    for suffix in ["-wal", "-shm", "-journal"] {
-        if there(&beside(path, suffix)) {
-            let text = format!(
-                "restore to {shown}: {shown}{suffix} exists, and SQLite would apply it to the restored database"
-            );
-            return refused(text, "restore under another name, or move that file away if nothing uses it");
-        }
-    }
-    let directory = directory(path);
-    if let Err(error) = directory.metadata()
-        && error.kind() == std::io::ErrorKind::PermissionDenied
-    {
-        return Err(if_denied(Reason::from(error).context(format!("look at {}", directory.display()))));
-    }
-    if !directory.is_dir() {
-        return refused(format!("restore to {shown}: {} is not a directory", directory.display()), "create it first");
-    }
-    Ok(())
-}
-
-fn refuse_full_disk(directory: &Path, database: Option<u64>) -> Result<(), Reason> {
-    let Some(needed) = database else { return Ok(()) };
-    let space = space(directory)?;
-    if needed > space.usable() {
-        let text = words::no_space(directory, needed, space.free, space.reserve);
-        return Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or restore to another filesystem"));
-    }
-    Ok(())
-}
-
-/// `.NAME.restoring-PID`, beside the database that it will be.
-fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
-    let name = path.file_name().ok_or_else(|| {
-        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: that is not the name of a file", path.display()))
-    })?;
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".restoring-{}", std::process::id()));
-    Ok(directory(path).join(hidden))
 }

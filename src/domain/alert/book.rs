@@ -7,6 +7,7 @@
 //! Durations are those of the monotonic clock, so that a step of the wall clock neither fires nor resolves anything; the
 //! wall clock only bridges a restart.
 
+mod ending;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,17 +15,16 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use self::seen::{asleep, subject_of};
 use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::Assessment;
 use crate::domain::check::{Check, Rule, Watching, catalogue};
-use crate::domain::limits::{ALERTS_MAX, RESOLVED_RETENTION};
+use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::{Moment, signed};
 use crate::domain::number::{Scope, Subject};
-use crate::domain::verdict::{Judgement, Status};
+use crate::domain::verdict::Judgement;
 
 /// How long alerts of a target that was not looked at yet stay as they are.
 const ASLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
@@ -302,59 +302,6 @@ impl AlertBook {
         if matches!(self.rules[self.scratch.rule].check.scope(), Scope::Database | Scope::Replica) {
             self.turned.insert(self.scratch.values[0].clone());
         }
-    }
-
-    /// Moves on the alerts whose rules do not hold.
-    fn end_others(&mut self, assessment: &Assessment, now: Moment) {
-        let Self { rules, tracked, evaluation, turned, changed, .. } = self;
-        tracked.retain(|key, tracked| {
-            if tracked.held == *evaluation {
-                return true;
-            }
-            let Armed { check, rule, .. } = rules[key.rule];
-            if let Some(resolved) = tracked.resolved {
-                let kept = now.since(resolved) <= signed(RESOLVED_RETENTION);
-                *changed |= !kept;
-                return kept;
-            }
-            if asleep(check.scope(), key, assessment, tracked.restored) {
-                let since = *tracked.asleep_since.get_or_insert(now);
-                if now.since(since) < ASLEEP_MAX {
-                    return true;
-                }
-            } else {
-                (tracked.asleep_since, tracked.restored) = (None, false);
-            }
-            if tracked.ended.is_none() && matches!(check.scope(), Scope::Database | Scope::Replica) {
-                turned.insert(key.values[0].clone());
-            }
-            if tracked.fired.is_none() {
-                *changed = true;
-                return false;
-            }
-            let ended = *tracked.ended.get_or_insert(now);
-            let is_over = now.since(ended) >= signed(rule.keep_firing);
-            if tracked.alert.ended_at.is_some() && !is_over {
-                return true;
-            }
-            let subject = subject_of(check.scope(), key, assessment);
-            let seen = subject.and_then(|subject| check.verdict(subject, now.wall(), Watching::Continuously));
-            let unknown = seen.filter(|verdict| verdict.status == Status::Unknown);
-            if subject.is_some() && unknown.is_none() && tracked.alert.ended_at.is_none() {
-                Arc::make_mut(&mut tracked.alert).ended_at = Some(now.wall());
-                *changed = true;
-            }
-            if is_over {
-                let alert = tracked.end(now);
-                match (subject, unknown) {
-                    (None, _) => alert.end_unwatched(),
-                    (_, Some(verdict)) => alert.end_unknown(&verdict.detail),
-                    (_, None) => {}
-                }
-                *changed = true;
-            }
-            true
-        });
     }
 
     /// Forgets what there is no room for: the least severe, and of those what does not fire.

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::args::{SourceArgs, choice_of};
 use super::output;
 use super::runtime::block_on;
-use super::sources::Sources;
+use super::sources::{Sources, web_config};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{Alerting, ReceiverTarget};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -173,6 +173,7 @@ fn text(outcomes: &[Outcome]) -> String {
 pub fn sender(settings: &Settings) -> Sender {
     let host = host_name();
     let port = settings.web.listen_address.iter().find_map(ListenAddress::port_for_others);
-    let page = port.map(|port| format!("http://{host}:{port}/"));
+    let tls = web_config(settings).is_ok_and(|web| web.is_some_and(|web| web.has_tls()));
+    let page = port.map(|port| format!("{}://{host}:{port}/", if tls { "https" } else { "http" }));
     Sender { host, page }
 }

@@ -40,7 +40,8 @@ pub fn dead_bucket(lab: &Lab, home: &Path) {
     let agent = Agent::start(home, &toml, &[]);
     agent.wait_until_ready();
     let bad = || told(&agent, "\"replica is bad\"", "\"replicas are bad\"");
-    let well = || told(&agent, "\"replica is well again\"", "\"replicas are well again\"");
+    // They are empty: nothing of them is well.
+    let well = || told(&agent, "\"replica can be looked at again\"", "\"replicas can be looked at again\"");
     assert_eq!((bad(), well()), (0, 0), "{}", agent.process.log());
     server.stop();
     // More than a few are told of together, a minute after the first.

@@ -155,7 +155,7 @@ impl Telling {
     pub(super) fn tell(&mut self, lines: Vec<Line>, now: Moment) {
         for group in self.due(lines, now) {
             match group.first() {
-                Some(first) if group.len() > LINES_MAX => many(&common_place(&group), group.len(), first),
+                Some(first) if group.len() > LINES_MAX => many(&group, first),
                 _ => group.iter().for_each(one),
             }
         }
@@ -249,6 +249,9 @@ fn common_place(lines: &[Line]) -> String {
     common.display().to_string().trim_end().to_owned()
 }
 
+/// What is said of a replica that is not bad for its old reason any more, and of which nothing is proven to restore.
+const CAN_BE_LOOKED_AT: &str = "can be looked at again";
+
 fn one(line: &Line) {
     let ((database, replica), (check, kind)) = (&line.thing, line.news.words());
     let what = if replica.is_some() { "replica" } else { "database" };
@@ -261,15 +264,15 @@ fn one(line: &Line) {
             );
         }
         News::Well { seconds, .. } => {
-            // Of one that holds nothing to restore, it is only known what is wrong.
-            let again = if line.restores { "is well again" } else { "can be looked at again" };
+            let again = if line.restores { "is well again" } else { CAN_BE_LOOKED_AT };
             tracing::info!(%database, replica, check, kind, after = spoken(*seconds), safe_until, "{what} {again}");
         }
     }
 }
 
-fn many(place: &str, count: usize, first: &Line) {
-    let place = Some(place).filter(|place| !place.is_empty());
+fn many(lines: &[Line], first: &Line) {
+    let count = lines.len();
+    let place = Some(common_place(lines)).filter(|place| !place.is_empty());
     let what = if place.is_some() { "replicas" } else { "databases" };
     let (name, (check, kind)) = (&first.thing.0, first.news.words());
     match &first.news {
@@ -277,7 +280,8 @@ fn many(place: &str, count: usize, first: &Line) {
             tracing::warn!(count, place, first = %name, check, kind, reason, hint, "{what} are bad");
         }
         News::Well { seconds, .. } => {
-            tracing::info!(count, place, first = %name, check, kind, after = spoken(*seconds), "{what} are well again");
+            let again = if lines.iter().all(|line| line.restores) { "are well again" } else { CAN_BE_LOOKED_AT };
+            tracing::info!(count, place, first = %name, check, kind, after = spoken(*seconds), "{what} {again}");
         }
     }
 }

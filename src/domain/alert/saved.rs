@@ -77,7 +77,7 @@ impl AlertBook {
                 value: Some(tracked.alert.value).filter(|value| value.is_finite()),
                 description: tracked.description.clone(),
                 suppressed: tracked.alert.suppressed.clone(),
-                unwatched: false,
+                unwatched: tracked.alert.is_unwatched(),
                 unknown: tracked.ended.is_some() && tracked.alert.ended_at.is_none(),
                 ending: tracked.alert.annotations.get(Alert::ENDED).cloned(),
             }

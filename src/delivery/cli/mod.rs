@@ -34,7 +34,7 @@ pub mod why;
 use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::args::{CheckArgs, ConfigArgs, DemoArgs, MetricsArgs, RunArgs};
@@ -201,7 +201,8 @@ pub fn parse() -> Cli {
 /// Suggests no command that only streamgauge itself starts.
 fn without_hidden(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::Strings(mut names)) = error.remove(ContextKind::SuggestedSubcommand) {
-        names.retain(|name| name != WORKER_COMMAND && name != PEER_COMMAND);
+        let command = Cli::command();
+        names.retain(|name| command.find_subcommand(name).is_some_and(|known| !known.is_hide_set()));
         if !names.is_empty() {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
         }

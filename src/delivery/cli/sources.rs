@@ -191,8 +191,11 @@ pub fn resolved(targets: &[Target], names: &[String]) -> Vec<String> {
         if targets.iter().any(|target| *target.name == **name) {
             return name.clone();
         }
-        let databases = || targets.iter().filter_map(|target| target.database.as_ref());
-        let named = databases().find(|files| is_same_file(&files.path, Path::new(name)));
+        let path = Path::new(name);
+        let mut databases = targets.iter().filter_map(|target| target.database.as_ref());
+        // Asking where it is takes longer than its name.
+        let named =
+            databases.find(|files| files.path.file_name() == path.file_name() && is_same_file(&files.path, path));
         named.and_then(|files| files.path.to_str()).map_or_else(|| name.clone(), str::to_owned)
     };
     names.iter().map(whole).collect()

@@ -16,7 +16,7 @@ use super::version::{REVISION, VERSION};
 use super::{nagios, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::metrics::{openmetrics, to_text};
-use crate::domain::assessment::{AgentReport, Assessment, ConfigReport, DatabaseReport, ReplicaReport, Tally};
+use crate::domain::assessment::{AgentReport, Assessment, ConfigReport, Tally};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::History;
 use crate::domain::limits::SPOT_ONCE_PAGES;
@@ -100,8 +100,7 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let mut databases = block_on(look_once(parts, targets, wait))?;
-    databases.iter_mut().for_each(without_lag);
+    let databases = block_on(look_once(parts, targets, wait))?;
     let now = clock.now().wall();
     let agent = AgentReport {
         version: VERSION,
@@ -123,17 +122,6 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
         heed(&mut report, remembered_alerts(&journal::peek(&storage), &alerting, clock.now()));
     }
     Ok(Looked { report: Arc::new(report), drills })
-}
-
-/// Since when a replica is empty, one look does not know: the age of its own look would be no lag.
-fn without_lag(database: &mut Arc<DatabaseReport>) {
-    if !database.replicas.iter().any(ReplicaReport::is_empty) {
-        return;
-    }
-    let replicas = Arc::make_mut(database).replicas.iter_mut();
-    for replica in replicas.filter(|replica| replica.is_empty()) {
-        (replica.lag_seconds, replica.lag_upper_bound_seconds, replica.unreplicated_since) = (None, None, None);
-    }
 }
 
 #[cfg(test)]
@@ -266,12 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn of_an_empty_replica_the_lag_is_unknown_and_everything_at_risk() {
+    fn of_an_empty_replica_everything_is_at_risk() {
         let mut report = sample::report(vec![sample::healthy("app")]);
         let database = &mut report.assessment.databases[0];
         let replica = &mut Arc::make_mut(database).replicas[0];
-        (replica.coverage, replica.lag_seconds) = (Some(Arc::default()), Some(6.6));
-        without_lag(database);
+        (replica.coverage, replica.lag_seconds) = (Some(Arc::default()), None);
         let table = blocks(&report, false);
         let row = |name: &str| table.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap().trim();
         assert_eq!((row("lag "), row("at risk ")), ("unknown", "everything"), "{table}");

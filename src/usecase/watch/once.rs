@@ -13,7 +13,7 @@ use super::replica::WatchedReplica;
 use super::schedule::ReplicaKey;
 use super::spotting::Spotting;
 use super::subject::Subject;
-use crate::domain::assessment::DatabaseReport;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
@@ -91,7 +91,20 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
     }
     let now = clock.now();
     subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now));
-    subjects.into_iter().map(|subject| subject.report).collect()
+    let mut databases: Vec<_> = subjects.into_iter().map(|subject| subject.report).collect();
+    databases.iter_mut().for_each(without_lag);
+    databases
+}
+
+/// Since when a replica is empty, one look does not know: the age of its own look would be no lag.
+fn without_lag(database: &mut Arc<DatabaseReport>) {
+    if !database.replicas.iter().any(ReplicaReport::is_empty) {
+        return;
+    }
+    let replicas = Arc::make_mut(database).replicas.iter_mut();
+    for replica in replicas.filter(|replica| replica.is_empty()) {
+        (replica.lag_seconds, replica.lag_upper_bound_seconds, replica.unreplicated_since) = (None, None, None);
+    }
 }
 
 /// It was read and is not as far as the database was.

@@ -156,7 +156,7 @@ impl schemars::JsonSchema for Judged<'_> {
 
 impl<'a> From<Judged<'a>> for Shown<'a> {
     fn from(judged: Judged<'a>) -> Self {
-        Self { database: judged.database, checks: judged.told() }
+        Self { database: judged.database, checks: judged.told(|_| true) }
     }
 }
 
@@ -166,9 +166,9 @@ impl<'a> Judged<'a> {
         self.judgement.map_or(&[], |judgement| judgement)
     }
 
-    /// The verdicts in full.
-    pub fn told(self) -> Vec<Verdict> {
-        self.judgement.map(|judgement| judgement.told(self.database)).unwrap_or_default()
+    /// Those of the verdicts that are wanted, in full.
+    pub fn told(self, wanted: impl Fn(&Verdict) -> bool) -> Vec<Verdict> {
+        self.judgement.map(|judgement| judgement.told(self.database, wanted)).unwrap_or_default()
     }
 
     /// The worst word of its replicas.

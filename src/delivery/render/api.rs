@@ -241,8 +241,9 @@ pub fn checks(report: &Report, asked: &Asked) -> Result<Made, Problem> {
             && status.is_none_or(|status| verdict.status == status)
             && severity.is_none_or(|severity| verdict.severity == severity)
     };
-    let all = part.found.iter().flat_map(|judged| judged.told()).chain(agent.into_iter().flatten());
-    document(report, Checks { checks: all.filter(wanted).collect(), next: part.next }, part.link(asked))
+    let agent = agent.into_iter().flatten().filter(wanted);
+    let checks = part.found.iter().flat_map(|judged| judged.told(wanted)).chain(agent).collect();
+    document(report, Checks { checks, next: part.next }, part.link(asked))
 }
 
 /// The parameters of [`alerts`].

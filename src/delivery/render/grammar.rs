@@ -82,7 +82,7 @@ proptest! {
         let mut report = report(count);
         let now = report.generated_at;
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
-        let told: Vec<_> = report.judged().flat_map(|judged| judged.told()).chain(report.verdicts.agent.clone()).collect();
+        let told: Vec<_> = report.judged().flat_map(|judged| judged.told(|_| true)).chain(report.verdicts.agent.clone()).collect();
         let details: Vec<&str> = told.iter().map(|verdict| &*verdict.detail).collect();
         for text in [blocks(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);

@@ -196,18 +196,22 @@ fn shorten(verdict: &mut Verdict) {
 }
 
 impl Judgement {
-    /// The verdicts in full, as they were when they were made.
-    pub fn told(&self, database: &DatabaseReport) -> Vec<Verdict> {
-        let (at, watching) = self.made();
-        let all = on_database(database, at, watching);
+    /// Those of the verdicts that are wanted, in full, as they were when they were made.
+    pub fn told(&self, database: &DatabaseReport, wanted: impl Fn(&Verdict) -> bool) -> Vec<Verdict> {
         let name: Arc<str> = database.name.as_str().into();
-        let full = |verdict: &Verdict| {
-            let same = |other: &&Verdict| (other.check, &other.replica) == (verdict.check, &verdict.replica);
-            let detail = all.iter().find(same).filter(|_| verdict.detail.is_empty()).map(|made| &made.detail);
-            let detail = Arc::clone(detail.unwrap_or(&verdict.detail));
-            Verdict { database: Some(Arc::clone(&name)), detail, ..verdict.clone() }
-        };
-        self.iter().map(full).collect()
+        let full = |verdict: &Verdict| Verdict { database: Some(Arc::clone(&name)), ..verdict.clone() };
+        let mut told: Vec<_> = self.iter().filter(|verdict| wanted(verdict)).map(full).collect();
+        let mut lacking = told.iter_mut().filter(|verdict| verdict.detail.is_empty()).peekable();
+        if lacking.peek().is_some() {
+            let (at, watching) = self.made();
+            // In the same order, as what is made always is.
+            let mut all = on_database(database, at, watching).into_iter();
+            for verdict in lacking {
+                let made = all.find(|other| (other.check, &other.replica) == (verdict.check, &verdict.replica));
+                verdict.detail = made.map(|made| made.detail).unwrap_or_default();
+            }
+        }
+        told
     }
 }
 
@@ -239,7 +243,7 @@ mod tests {
         assert_eq!(second.databases.len(), 2);
         assert_eq!(second.databases[0].made().0, sample::now(), "as it was judged first");
         assert_ne!(first.databases[2][..], second.databases[1][..]);
-        let told = second.databases[1].told(&assessment.databases[1]);
+        let told = second.databases[1].told(&assessment.databases[1], |_| true);
         assert!(told.iter().all(|verdict| verdict.database.as_deref() == Some("c")));
         // What is counted from one assessment to the next is what is counted of all at once.
         for (check, troubles) in &second.troubles {

@@ -10,7 +10,7 @@ use super::families::{Part, Place, Section, judged, numbers, pack};
 use crate::delivery::render::metrics::family::read;
 use crate::delivery::render::metrics::packed::{Packed, Packer};
 use crate::domain::assessment::{DatabaseReport, Totals};
-use crate::domain::number::{Number, Read, Subject, Value};
+use crate::domain::number::{Number, Read, Value};
 use crate::domain::profile::Selection;
 use crate::domain::report::{Judged, Report};
 
@@ -86,15 +86,67 @@ impl Earlier<'_> {
         order(&self.report.assessment.databases[self.range.start], first)
     }
 
-    /// Those that changed, as they were and as they are; `None` when others came in their place.
-    pub(super) fn changed<'a>(&'a self, report: &'a Report, range: &Range<usize>) -> Option<Vec<[Section<'a>; 2]>> {
+    /// Those that changed; `None` when others came in their place.
+    pub(super) fn changed<'a>(&'a self, report: &'a Report, range: &Range<usize>) -> Option<Vec<Change<'a>>> {
         let both = judged(self.report, self.range.clone()).zip(judged(report, range.clone()));
         let changed = both.filter(|(before, now)| !is_the_same(*before, *now)).map(|(before, now)| {
             let same_name = before.database.name == now.database.name;
-            same_name.then(|| [before, now].map(|judged| Section::of(std::iter::once(judged))))
+            same_name.then(|| Change::of(before, now))
         });
         if self.range.len() == range.len() { changed.collect() } else { None }
     }
+}
+
+/// A database that changed.
+pub(super) struct Change<'a> {
+    before: Section<'a>,
+    now: Section<'a>,
+    /// Its replicas have their names still, and it has its profile: equal values are equal samples.
+    is_labelled_alike: bool,
+    /// Its verdicts are the same ones.
+    is_judged_alike: bool,
+}
+
+impl<'a> Change<'a> {
+    fn of(before: Judged<'a>, now: Judged<'a>) -> Self {
+        let names = |judged: Judged<'a>| judged.database.replicas.iter().map(|replica| replica.name.as_str());
+        let is_labelled_alike = names(before).eq(names(now)) && before.database.metrics == now.database.metrics;
+        let is_judged_alike = is_labelled_alike && ptr::eq(before.checks(), now.checks());
+        let [before, now] = [before, now].map(|judged| Section::of(std::iter::once(judged)));
+        Self { before, now, is_labelled_alike, is_judged_alike }
+    }
+
+    /// Whether what is exported as `number` is not what it was. `traces` are for the use of this alone.
+    fn differs(&self, number: &Number, selection: &Selection, traces: &mut [Vec<u8>; 2]) -> bool {
+        match number.read {
+            Read::One(read) if self.is_labelled_alike => {
+                let mut both = self.before.subjects(number).iter().zip(self.now.subjects(number));
+                both.any(|(before, now)| selection.wants(number, *now) && !are_equal([read(*before), read(*now)]))
+            }
+            Read::OfJudged(..) if self.is_judged_alike => false,
+            _ => {
+                let [before, now] = traces;
+                trace(number, &self.before, selection, before);
+                trace(number, &self.now, selection, now);
+                before != now
+            }
+        }
+    }
+}
+
+fn are_equal(values: [Option<Value<'_>>; 2]) -> bool {
+    match values {
+        [Some(Value::Int(before)), Some(Value::Int(now))] => before == now,
+        [Some(Value::Float(before)), Some(Value::Float(now))] => before.to_bits() == now.to_bits(),
+        [before, now] => before.is_none() && now.is_none(),
+    }
+}
+
+/// The numbers of which something else is exported than before.
+pub(super) fn differing(changed: &[Change<'_>], selection: &Selection) -> Vec<Place> {
+    let mut traces = [Vec::new(), Vec::new()];
+    let mut differs = |number| changed.iter().any(|change| change.differs(number, selection, &mut traces));
+    numbers().filter(|(_, number)| differs(number)).collect()
 }
 
 impl Group {
@@ -113,8 +165,8 @@ impl Group {
         if changed.is_empty() {
             return Arc::clone(before.group);
         }
-        let anew = numbers().filter(|(_, number)| differs(number, &changed, &report.assessment.selection));
-        Self::made(anew.collect(), Some(&before.group.samples), report, range, packer)
+        let anew = differing(&changed, &report.assessment.selection);
+        Self::made(anew, Some(&before.group.samples), report, range, packer)
     }
 
     fn made(
@@ -128,38 +180,6 @@ impl Group {
         pack(packer, anew, Part::Of(Arc::clone(report), range), before);
         Arc::new(Self { samples: packer.finish(), totals })
     }
-}
-
-/// Whether what is exported as `number` is not what it was.
-pub(super) fn differs(number: &Number, changed: &[[Section<'_>; 2]], selection: &Selection) -> bool {
-    let (mut one, mut other) = (Vec::new(), Vec::new());
-    changed.iter().filter(|[before, now]| !has_the_same_values(number, before, now)).any(|[before, now]| {
-        trace(number, before, selection, &mut one);
-        trace(number, now, selection, &mut other);
-        one != other
-    })
-}
-
-/// Spares most numbers a closer look: it has the same values, which are exported or not as they were.
-fn has_the_same_values(number: &Number, before: &Section<'_>, now: &Section<'_>) -> bool {
-    let Read::One(read) = number.read else { return false };
-    let (before, now) = (before.subjects(number), now.subjects(number));
-    let same = |(before, now): (&Subject<'_>, &Subject<'_>)| {
-        let profile = |subject: &Subject<'_>| subject.database().map(|database| database.metrics);
-        let values = match (read(*before), read(*now)) {
-            (Some(Value::Int(before)), Some(Value::Int(now))) => before == now,
-            (Some(Value::Float(before)), Some(Value::Float(now))) => before.to_bits() == now.to_bits(),
-            (before, now) => before.is_none() && now.is_none(),
-        };
-        let mut names = before.label_values().into_iter().zip(now.label_values());
-        values && names.all(|(before, now)| is_same(before, now)) && profile(before) == profile(now)
-    };
-    before.len() == now.len() && before.iter().zip(now).all(same)
-}
-
-/// Reports share their names: what is the same piece of memory need not be read.
-fn is_same(one: &str, other: &str) -> bool {
-    std::ptr::eq(one, other) || one == other
 }
 
 /// Writes down what is exported as `number` of a database: equal traces are equal samples.

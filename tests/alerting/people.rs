@@ -160,6 +160,7 @@ fn a_dead_mans_switch_is_pinged_and_told_why() {
         "{}",
         fail.body
     );
+    assert!(fail.body.ends_with("\nFrom streamgauge on host, http://host:10099/\n"), "{}", fail.body);
     assert!(site.report().last_success_at.is_some());
 }
 

@@ -98,6 +98,7 @@ impl AlertReceivers for Receivers {
     }
 
     fn open_deadman(&self, target: &DeadmanTarget) -> Arc<dyn DeadmanSwitch> {
-        Arc::new(Endpoint::new(Arc::clone(&self.clients), &target.url, &target.http))
+        let endpoint = Endpoint::new(Arc::clone(&self.clients), &target.url, &target.http);
+        Arc::new(deadman::Switch { endpoint, sender: self.sender.clone() })
     }
 }

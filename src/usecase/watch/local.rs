@@ -24,8 +24,16 @@ pub(super) struct LocalRound {
 
 enum Command {
     Targets(Vec<(TargetName, Arc<DatabaseFiles>)>, Duration, Duration),
-    Look(TargetName, oneshot::Sender<Moment>),
-    Staged(TargetName, oneshot::Sender<Option<Txid>>),
+    Look { target: TargetName, staged: bool, reply: oneshot::Sender<Looked> },
+}
+
+/// What a look at one database answers.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Looked {
+    /// When it was sampled; `None` when it is not watched, or could not be sampled now.
+    pub(super) at: Option<Moment>,
+    /// The newest TXID that Litestream v0.5 has written beside it; `None` where that does not show, or was not asked for.
+    pub(super) staged: Option<Txid>,
 }
 
 /// The agent's end. Dropping it ends the thread.
@@ -54,19 +62,14 @@ impl LocalWatch {
         let _ = self.commands.send(Command::Targets(targets, poll, sweep));
     }
 
-    /// Has one database looked at now, and answers when it was sampled. The look itself arrives with the others, before
-    /// this answers. `None` when the database is not watched.
-    pub(super) async fn look(&self, target: TargetName) -> Option<Moment> {
+    /// Has one database looked at now, and then asks, if that is wanted, what Litestream has `staged` beside it. The look itself
+    /// arrives with the others, before this answers.
+    pub(super) async fn look(&self, target: TargetName, staged: bool) -> Looked {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Look(target, reply)).ok()?;
-        answer.await.ok()
-    }
-
-    /// The newest TXID that Litestream v0.5 has written beside a database now; `None` where that does not show.
-    pub(super) async fn staged(&self, target: TargetName) -> Option<Txid> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Staged(target, reply)).ok()?;
-        answer.await.ok()?
+        match self.commands.send(Command::Look { target, staged, reply }) {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_) => Looked::default(),
+        }
     }
 }
 
@@ -99,19 +102,17 @@ impl Watching {
                         self.watch.set_targets(targets);
                         pause.set(sleep(Duration::ZERO));
                     }
-                    Some(Command::Look(target, reply)) => {
+                    Some(Command::Look { target, staged, reply }) => {
                         let now = self.clock.now();
                         let update = self.watch.look(&target, now);
-                        let found = update.is_some();
+                        let at = update.is_some().then_some(now);
                         if !self.hand_over(update.into_iter().collect(), now, false).await {
                             return;
                         }
-                        if found {
-                            // Nobody waits for the answer any more: the verification timed out.
-                            let _ = reply.send(now);
-                        }
+                        let staged = if staged { self.watch.staged(&target) } else { None };
+                        // It may be that nobody waits for the answer any more: the look at the replica timed out.
+                        let _ = reply.send(Looked { at, staged });
                     }
-                    Some(Command::Staged(target, reply)) => drop(reply.send(self.watch.staged(&target))),
                     None => return,
                 },
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::super::crew::{Crew, Work};
+use super::super::local::Looked;
 use super::super::objects::{Look, SeenObjects};
 use super::super::schedule::ReplicaKey;
 use super::super::turn::{Duty, Shared, Turn};
@@ -72,8 +73,9 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
         let look = async {
             let store = store.map_err(|reason| *reason)?;
             // The source first: whatever the bucket holds afterwards, it can only prove what was there before.
-            let sampled = if watched { local.look(name.clone()).await.unwrap_or(seen) } else { now };
-            probe.claim(if watched && by_name { local.staged(name).await } else { None });
+            let looked = if watched { local.look(name, by_name).await } else { Looked { at: Some(now), staged: None } };
+            let sampled = looked.at.unwrap_or(seen);
+            probe.claim(looked.staged);
             probe.look(store.as_ref(), staged.as_ref(), sampled, &pace).await
         };
         // A look that takes too long leaves its probe: what that has listed is not listed again.

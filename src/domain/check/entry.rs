@@ -114,6 +114,14 @@ impl Check {
         self.rules.iter().filter(move |rule| rule.when.value(subject, now).is_some())
     }
 
+    /// The words of a verdict that passes.
+    pub(super) fn passing(&self, subject: Subject<'_>, (now, watching): (Timestamp, Watching)) -> Option<Arc<str>> {
+        match (self.explain)(&Context { now, watching, failing: None }, subject)? {
+            Explanation::Known(detail) => Some(detail.into()),
+            Explanation::Unknown(_) | Explanation::Failing(..) => None,
+        }
+    }
+
     /// The verdict on a subject of these names, of which these rules hold. Words that are those of a verdict on another one
     /// are shared with it.
     pub(super) fn conclude(

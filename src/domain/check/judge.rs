@@ -169,6 +169,7 @@ fn examine(
 }
 
 /// Judges one database and its replicas.
+#[cfg(test)]
 pub(super) fn on_database(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
     examine(database, now, watching, &[]).0
 }
@@ -199,19 +200,21 @@ impl Judgement {
     /// Those of the verdicts that are wanted, in full, as they were when they were made.
     pub fn told(&self, database: &DatabaseReport, wanted: impl Fn(&Verdict) -> bool) -> Vec<Verdict> {
         let name: Arc<str> = database.name.as_str().into();
-        let full = |verdict: &Verdict| Verdict { database: Some(Arc::clone(&name)), ..verdict.clone() };
-        let mut told: Vec<_> = self.iter().filter(|verdict| wanted(verdict)).map(full).collect();
-        let mut lacking = told.iter_mut().filter(|verdict| verdict.detail.is_empty()).peekable();
-        if lacking.peek().is_some() {
-            let (at, watching) = self.made();
-            // In the same order, as what is made always is.
-            let mut all = on_database(database, at, watching).into_iter();
-            for verdict in lacking {
-                let made = all.find(|other| (other.check, &other.replica) == (verdict.check, &verdict.replica));
-                verdict.detail = made.map(|made| made.detail).unwrap_or_default();
-            }
-        }
-        told
+        let detail = |verdict: &Verdict| {
+            let subject = match verdict.replica.as_deref() {
+                Some(name) => {
+                    Subject::Replica(database, database.replicas.iter().find(|replica| replica.name == name)?)
+                }
+                None => Subject::Database(database),
+            };
+            catalogue().find(|check| check.name == verdict.check)?.passing(subject, self.made())
+        };
+        let full = |verdict: &Verdict| {
+            let forgotten = verdict.detail.is_empty();
+            let detail = if forgotten { detail(verdict).unwrap_or_default() } else { Arc::clone(&verdict.detail) };
+            Verdict { database: Some(Arc::clone(&name)), detail, ..verdict.clone() }
+        };
+        self.iter().filter(|verdict| wanted(verdict)).map(full).collect()
     }
 }
 
@@ -243,8 +246,10 @@ mod tests {
         assert_eq!(second.databases.len(), 2);
         assert_eq!(second.databases[0].made().0, sample::now(), "as it was judged first");
         assert_ne!(first.databases[2][..], second.databases[1][..]);
-        let told = second.databases[1].told(&assessment.databases[1], |_| true);
-        assert!(told.iter().all(|verdict| verdict.database.as_deref() == Some("c")));
+        for (database, verdicts) in assessment.databases.iter().zip(&second.databases) {
+            let (at, watching) = verdicts.made();
+            assert_eq!(verdicts.told(database, |_| true), on_database(database, at, watching), "{}", database.name);
+        }
         // What is counted from one assessment to the next is what is counted of all at once.
         for (check, troubles) in &second.troubles {
             let of = |status| {

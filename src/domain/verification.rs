@@ -70,6 +70,20 @@ impl FindingKind {
             Self::SegmentMissing => "behind a hole",
         }
     }
+
+    /// A restore that reads such an object fails. One that is gone is in no plan; the others restore, if perhaps to something
+    /// else than was committed, or not with every Litestream.
+    fn stops_restores(self) -> bool {
+        match self {
+            Self::Corrupt
+            | Self::Truncated
+            | Self::Misnamed
+            | Self::PagesMissing
+            | Self::PageSizeMismatch
+            | Self::SegmentMissing => true,
+            Self::Rewritten | Self::Vanished | Self::NewerEncoding => false,
+        }
+    }
 }
 
 /// One object with which something is wrong.
@@ -135,14 +149,13 @@ impl VerificationReport {
         self.findings.iter().filter(move |finding| finding.needed && !harmless(finding.kind))
     }
 
-    /// The keys of objects that nothing can be restored from.
+    /// The keys of objects over which every restore that reads them stumbles.
     pub fn damaged(&self) -> BTreeSet<String> {
         self.useless().map(|finding| finding.key.clone()).collect()
     }
 
     /// What was found of them.
     pub fn useless(&self) -> impl Iterator<Item = &ObjectFinding> {
-        let useless = |kind| matches!(kind, FindingKind::Corrupt | FindingKind::Truncated | FindingKind::Misnamed);
-        self.findings.iter().filter(move |finding| useless(finding.kind))
+        self.findings.iter().filter(|finding| finding.kind.stops_restores())
     }
 }

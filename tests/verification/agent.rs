@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::bench::objects;
+use crate::bench::{level, objects};
+use crate::between::put;
 use crate::lab::agent::Agent;
 use crate::lab::litestream::quick_yaml;
-use crate::lab::{Lab, wait, wait_for};
+use crate::lab::{Lab, command, wait, wait_for};
 
 fn status(agent: &Agent, check: &str) -> Option<String> {
     let labels = ["pass", "fail", "unknown"];
@@ -17,6 +18,33 @@ fn status(agent: &Agent, check: &str) -> Option<String> {
 
 fn corrupt(agent: &Agent, finding: &str) -> Option<f64> {
     agent.metric("streamgauge_replica_corrupt_objects", &[("finding", finding)])
+}
+
+/// It shows only when the objects are compared, and some are read once more for that.
+#[test]
+fn what_no_object_holds_is_found_by_the_first_look_and_no_restore_is_promised() {
+    let home = tempfile::tempdir().unwrap();
+    let (replica, storage) = (home.path().join("replica"), home.path().join("storage"));
+    put(&replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+    put(&replica, 0, (2, 2), 4096, 3, &[2]);
+    put(&replica, 0, (3, 3), 4096, 7, &[1, 4, 6, 7]);
+    let toml = format!(
+        "[storage]\npath = {storage:?}\n[replica]\nidle-interval = \"1h\"\n[[database]]\nname = \"app\"\n\
+         [[database.replica]]\nurl = \"file://{}\"\n",
+        replica.display()
+    );
+    let agent = Agent::start_keeping(home.path(), &toml, &storage, &[]);
+    wait_for("what is missing", || corrupt(&agent, "pages_missing") == Some(1.0));
+    let told = || {
+        let config = home.path().join("streamgauge.toml");
+        let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
+        let output = command.args(["restorable", "app", "--config.file"]).arg(config).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let damaged = format!("damaged           {}: ", level(0, 3, 3));
+    wait_for("it to be saved", || told().1.contains(&damaged));
+    let (code, table) = told();
+    assert!(code == Some(2) && !table.contains("; no gaps"), "{table}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::bench::{Bench, level, objects, thorough, v3, v5};
 use crate::lab::Lab;
 
 /// Puts a file that holds these pages.
-fn put(replica: &Path, on: u8, (min, max): (u64, u64), page_size: u32, commit: u32, pages: &[u32]) {
+pub(super) fn put(replica: &Path, on: u8, (min, max): (u64, u64), page_size: u32, commit: u32, pages: &[u32]) {
     let wal = Some(Consumed { from: 32, end: Position { salt1: 7, salt2: 8, end: 4152 } });
     let header = Header { page_size, commit, min, max, timestamp: (1_900_000_000 + max) * 1000, wal };
     let pages: Pages = pages.iter().map(|page| (*page, vec![*page as u8; page_size as usize])).collect();

@@ -79,6 +79,11 @@ impl Ledger {
         }
     }
 
+    /// How many files lack pages that others may hold, which are to be read again for that.
+    pub fn doubts(&self) -> usize {
+        self.odd().suspects.values().filter(|suspect| !suspect.waiting.is_empty()).count()
+    }
+
     /// The size of the database, in pages, before a file is applied.
     fn commit_before(&self, name: ObjectName, known: &[(ObjectName, Facts)]) -> Option<u32> {
         let ObjectName::Ltx { level, name: own } = name else { return None };

@@ -24,7 +24,10 @@ struct Saved {
     marks: Vec<String>,
     /// One line each, see [`line`].
     objects: Vec<String>,
-    faults: Vec<(String, FindingKind, String, Timestamp, bool)>,
+    faults: Vec<SavedFault>,
+    /// Those between objects, for who reads what an agent saved: the agent itself finds them again.
+    #[serde(default)]
+    related: Vec<SavedFault>,
     /// When objects were read in full.
     #[serde(default)]
     read_at: Vec<(String, Timestamp)>,
@@ -33,14 +36,19 @@ struct Saved {
     reread: (u64, u64, f64, Option<Timestamp>),
 }
 
+/// The object, its fault, and whether it was needed.
+type SavedFault = (String, FindingKind, String, Timestamp, bool);
+
+fn saved((name, fault): (&ObjectName, &Fault)) -> SavedFault {
+    (name.to_string(), fault.kind, fault.detail.clone(), fault.seen_at, fault.needed)
+}
+
 impl Ledger {
     /// A text for [`restore`](Self::restore).
     pub fn save(&self) -> String {
         let (tokens, filled) = self.budget.saved();
-        let faults = self.objects.iter().filter_map(|(name, record)| {
-            let fault = record.fault.as_ref()?;
-            Some((name.to_string(), fault.kind, fault.detail.clone(), fault.seen_at, fault.needed))
-        });
+        let faults = self.objects.iter().filter_map(|(name, record)| Some(saved((name, record.fault.as_deref()?))));
+        let related = self.odd().related.iter().map(|(name, fault)| saved((name, fault)));
         let read_at = self.objects.iter().filter_map(|(name, record)| Some((name.to_string(), record.read_at?)));
         let (left, refilled) = self.rereading.saved();
         let saved = Saved {
@@ -52,6 +60,7 @@ impl Ledger {
             marks: self.marks.iter().map(ToString::to_string).collect(),
             objects: self.objects.iter().map(|(name, record)| line(*name, record)).collect(),
             faults: faults.collect(),
+            related: related.collect(),
             read_at: read_at.collect(),
             reread: (self.reread, self.reread_bytes, left, refilled),
         };
@@ -66,6 +75,7 @@ impl Ledger {
             (record.size, record.modified, record.content).hash(hasher);
             record.fault.as_ref().map(|fault| fault.kind).hash(hasher);
         }
+        self.odd().related.iter().for_each(|(name, fault)| (name, fault.kind).hash(hasher));
     }
 
     /// Takes over what was saved; whether there was anything.
@@ -88,6 +98,10 @@ impl Ledger {
                 }
                 record.fault = Some(Box::new(Fault { kind, detail, seen_at, needed }));
             }
+        }
+        for (name, kind, detail, seen_at, needed) in saved.related.into_iter().take(VERIFIED_OBJECTS_MAX) {
+            let Some(name) = ObjectName::parse(&name) else { continue };
+            self.odd_mut().related.push((name, Fault { kind, detail, seen_at, needed }));
         }
         for (name, at) in saved.read_at {
             if let Some(record) = ObjectName::parse(&name).and_then(|name| self.objects.get_mut(&name)) {

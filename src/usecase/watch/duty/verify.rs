@@ -47,7 +47,12 @@ impl Duty for Verifications {
         while let Some((key, results)) = self.crew.take_ended() {
             let Some((_, replica)) = shared.fleet.get_mut(key) else { continue };
             replica.verifying = false;
+            let doubts = replica.ledger.doubts();
             replica.take_verified(results.unwrap_or_default(), now);
+            if replica.ledger.doubts() > doubts {
+                // What was read raised a question, which need not wait for the next look.
+                shared.readable.push(key);
+            }
             shared.fleet.touch(key);
         }
     }

@@ -1,5 +1,6 @@
 //! A replica in a plain directory. Reads only: descriptors are opened read-only, name by name below the root, and a
-//! symbolic link below the root is never followed, so no key leads outside.
+//! symbolic link below the root is never followed, so no key leads outside. One where Litestream keeps its files is an error:
+//! Litestream follows it, and what is behind it would be missed.
 
 use std::collections::BinaryHeap;
 use std::mem::MaybeUninit;
@@ -19,6 +20,7 @@ use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, file_dated};
 use super::kind::{Kind, unsupported};
 use super::reused::Buffers;
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
+use crate::domain::litestream::Layout;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::infrastructure::blocking::blocking;
@@ -148,9 +150,9 @@ struct Rest {
 
 impl Rest {
     /// Reads a directory once. Keeps the `most` smallest names of files from `from` on.
-    fn read(directory: &OwnedFd, from: Bound<&str>, most: usize) -> Result<Self, Reason> {
+    fn read(directory: &OwnedFd, prefix: &str, from: Bound<&str>, most: usize) -> Result<Self, Reason> {
         let (mut names, mut more) = (BinaryHeap::new(), false);
-        each(directory, |name, kind| {
+        each(directory, prefix, |name, kind| {
             if kind == FileType::RegularFile && RangeBounds::<str>::contains(&(from, Bound::Unbounded), name) {
                 names.push(name.to_owned());
                 if names.len() > most {
@@ -178,7 +180,7 @@ fn list(
         Some(rest) => rest,
         None => {
             let from = from.and_then(|from| from.strip_prefix(prefix)).map_or(Bound::Unbounded, Bound::Included);
-            Rest::read(&directory, from, bounds.names)?
+            Rest::read(&directory, prefix, from, bounds.names)?
         }
     };
     let mut objects = Vec::new();
@@ -187,7 +189,7 @@ fn list(
             let Some(last) = rest.names.last().filter(|_| rest.more) else {
                 return Ok(KeyPage { objects, next: None });
             };
-            rest = Rest::read(&directory, Bound::Excluded(last), bounds.names)?;
+            rest = Rest::read(&directory, prefix, Bound::Excluded(last), bounds.names)?;
             continue;
         };
         if objects.len() == bounds.page {
@@ -203,7 +205,7 @@ fn list(
 fn all(root: &OwnedFd, prefix: &str, most: usize) -> Result<Option<KeyPage>, Reason> {
     let Some(above) = descend(root, prefix)? else { return Ok(Some(KeyPage::default())) };
     let mut folders = Vec::new();
-    each(&above, |name, kind| {
+    each(&above, prefix, |name, kind| {
         folders.extend((kind == FileType::Directory).then(|| name.to_owned()));
         Ok(ControlFlow::Continue(()))
     })?;
@@ -211,12 +213,13 @@ fn all(root: &OwnedFd, prefix: &str, most: usize) -> Result<Option<KeyPage>, Rea
     let mut objects = Vec::new();
     for folder in folders {
         let Some(directory) = enter(&above, &folder)? else { continue };
-        let found = Rest::read(&directory, Bound::Unbounded, most - objects.len())?;
+        let below = format!("{prefix}{folder}/");
+        let found = Rest::read(&directory, &below, Bound::Unbounded, most - objects.len())?;
         if found.more {
             return Ok(None);
         }
         for name in found.names.iter() {
-            objects.extend(file(&directory, format!("{prefix}{folder}/{name}"), name)?);
+            objects.extend(file(&directory, format!("{below}{name}"), name)?);
         }
     }
     Ok(Some(KeyPage { objects, next: None }))
@@ -234,7 +237,7 @@ fn names(root: &OwnedFd, prefixes: &[String], most: usize) -> Result<Option<Vec<
     for prefix in prefixes {
         let Some(directory) = descend(root, prefix)? else { continue };
         let (before, mut more) = (keys.len(), false);
-        each(&directory, |name, kind| {
+        each(&directory, prefix, |name, kind| {
             if kind == FileType::RegularFile {
                 more = keys.len() - before == most;
                 if more {
@@ -251,9 +254,11 @@ fn names(root: &OwnedFd, prefixes: &[String], most: usize) -> Result<Option<Vec<
     Ok(Some(keys))
 }
 
-/// Reads a directory: gives name and type of each entry, but of `.`, `..`, names that are not UTF-8, and what is gone.
+/// Reads the directory that a prefix names: gives name and type of each entry, but of `.`, `..`, names that are not UTF-8, and
+/// what is gone.
 fn each(
     directory: &OwnedFd,
+    prefix: &str,
     mut take: impl FnMut(&str, FileType) -> Result<ControlFlow<()>, Reason>,
 ) -> Result<(), Reason> {
     #[cfg(test)]
@@ -277,6 +282,9 @@ fn each(
             },
             kind => kind,
         };
+        if kind == FileType::Symlink {
+            refuse_link(&format!("{prefix}{name}"))?;
+        }
         if take(name, kind)?.is_break() {
             break;
         }
@@ -284,13 +292,25 @@ fn each(
     Ok(())
 }
 
+/// Refuses a link that Litestream would follow.
+fn refuse_link(key: &str) -> Result<(), Reason> {
+    let top = key.split('/').next().unwrap_or_default().to_owned();
+    if Layout::recognise(&[top]).is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{} is a symbolic link, and links inside a replica are not followed", super::checked::printable(key));
+    let hint = "have what it leads to mounted or moved there; only the replica's own directory may be a link";
+    Err(Reason::new(ReasonKind::Misconfigured, message).with_hint(hint))
+}
+
 fn folders(root: &OwnedFd, prefix: &str) -> Result<Vec<String>, Reason> {
     let Some(directory) = descend(root, prefix)? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
-    each(&directory, |name, kind| {
+    each(&directory, prefix, |name, kind| {
         if kind == FileType::Directory
             && let Some(below) = enter(&directory, name)?
-            && holds_files(&below, 0)?
+            && holds_files(&below, &format!("{prefix}{name}/"), 0)?
         {
             names.push(name.to_owned());
         }
@@ -301,13 +321,13 @@ fn folders(root: &OwnedFd, prefix: &str) -> Result<Vec<String>, Reason> {
 }
 
 /// There is a file below `directory`, as a bucket has no folder without one.
-fn holds_files(directory: &OwnedFd, depth: usize) -> Result<bool, Reason> {
+fn holds_files(directory: &OwnedFd, prefix: &str, depth: usize) -> Result<bool, Reason> {
     let mut holds = false;
-    each(directory, |name, kind| {
+    each(directory, prefix, |name, kind| {
         holds = match kind {
             FileType::RegularFile => true,
             FileType::Directory if depth < DIRECTORY_DEPTH_MAX => match enter(directory, name)? {
-                Some(below) => holds_files(&below, depth + 1)?,
+                Some(below) => holds_files(&below, &format!("{prefix}{name}/"), depth + 1)?,
                 None => false,
             },
             _ => false,
@@ -428,7 +448,7 @@ mod tests {
             std::fs::create_dir_all(root.path().join(key).parent().unwrap()).unwrap();
             std::fs::write(root.path().join(key), key).unwrap();
         }
-        std::os::unix::fs::symlink("9", root.path().join("ltx/1")).unwrap();
+        std::os::unix::fs::symlink("9", root.path().join("beside")).unwrap();
         let keys = |prefix, most| {
             let page = all(&opened(root.path()), prefix, most).unwrap()?;
             Some(page.objects.into_iter().map(|object| object.key).collect::<Vec<_>>())
@@ -437,6 +457,25 @@ mod tests {
         assert_eq!(of_folders, ["ltx/0/a", "ltx/0/b", "ltx/9/c"]);
         assert_eq!(keys("ltx/", 3), Some(of_folders));
         assert_eq!((keys("ltx/", 2), keys("none/", 2)), (None, Some(Vec::new())));
+    }
+
+    /// Litestream follows them: what it would restore from behind them must not be overlooked.
+    #[test]
+    fn links_where_litestream_keeps_its_files_are_refused() {
+        let message = |reason: Reason| reason.message.split(" is").next().map(str::to_owned);
+        for link in ["ltx", "ltx/0", "ltx/0/a", "generations", "generations/0/wal", "0009"] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join(link);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink("/", path).unwrap();
+            let root = opened(root.path());
+            let refused = folders(&root, "").err().and_then(message);
+            assert_eq!(refused.as_deref(), Some(link));
+            let (folder, _) = link.rsplit_once('/').unwrap_or_default();
+            let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+            assert!(list(&root, &prefix, None, None, BOUNDS).is_err(), "{link}");
+            assert!(names(&root, &[prefix], 9).is_err(), "{link}");
+        }
     }
 
     #[test]

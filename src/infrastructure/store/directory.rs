@@ -1,9 +1,9 @@
 //! A replica in a plain directory. Reads only: descriptors are opened read-only, name by name below the root, and a
-//! symbolic link below the root is never followed, so no key leads outside. One where Litestream keeps its files is an error:
-//! Litestream follows it, and what is behind it would be missed.
+//! symbolic link below the root is never followed, so no key leads outside.
+
+mod entries;
 
 use std::collections::BinaryHeap;
-use std::mem::MaybeUninit;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, fstat, openat, seek, statat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
+use self::entries::{OPEN_FLAGS, descend, each, enter, is_name, look};
 use super::beacon::DirectoryBeacon;
 use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, file_dated};
 use super::kind::{Kind, unsupported};
 use super::reused::Buffers;
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
-use crate::domain::litestream::Layout;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::infrastructure::blocking::blocking;
@@ -35,12 +35,6 @@ struct Bounds {
 }
 
 const BOUNDS: Bounds = Bounds { page: LIST_PAGE_KEYS_MAX, names: 4 * LIST_PAGE_KEYS_MAX };
-
-/// What is read of a directory at once, about 120 entries; on the stack, for each of the directories that one is in.
-const ENTRIES_BYTES: usize = 8 << 10;
-
-/// The flags with which every descriptor is opened. `NONBLOCK`: opening a FIFO that someone put there must not hang.
-const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 pub(super) const KIND: Kind = Kind {
     nested: true,
@@ -254,56 +248,6 @@ fn names(root: &OwnedFd, prefixes: &[String], most: usize) -> Result<Option<Vec<
     Ok(Some(keys))
 }
 
-/// Reads the directory that a prefix names: gives name and type of each entry, but of `.`, `..`, names that are not UTF-8, and
-/// what is gone.
-fn each(
-    directory: &OwnedFd,
-    prefix: &str,
-    mut take: impl FnMut(&str, FileType) -> Result<ControlFlow<()>, Reason>,
-) -> Result<(), Reason> {
-    #[cfg(test)]
-    tests::PASSES.set(tests::PASSES.get() + 1);
-    seek(directory, SeekFrom::Start(0)).map_err(reason)?;
-    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BYTES];
-    let mut entries = RawDir::new(directory, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Err(Errno::INTR) => continue,
-            // It was deleted since it was opened.
-            Err(Errno::NOENT) => break,
-            entry => entry.map_err(reason)?,
-        };
-        let Some(name) = entry.file_name().to_str().ok().filter(|name| is_name(name)) else { continue };
-        let kind = match entry.file_type() {
-            // Some filesystems do not say.
-            FileType::Unknown => match look(directory, name)? {
-                Some(stat) => FileType::from_raw_mode(stat.st_mode),
-                None => continue,
-            },
-            kind => kind,
-        };
-        if kind == FileType::Symlink {
-            refuse_link(&format!("{prefix}{name}"))?;
-        }
-        if take(name, kind)?.is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a link that Litestream would follow.
-fn refuse_link(key: &str) -> Result<(), Reason> {
-    let top = key.split('/').next().unwrap_or_default().to_owned();
-    if Layout::recognise(&[top]).is_empty() {
-        return Ok(());
-    }
-    let message =
-        format!("{} is a symbolic link, and links inside a replica are not followed", super::checked::printable(key));
-    let hint = "have what it leads to mounted or moved there; only the replica's own directory may be a link";
-    Err(Reason::new(ReasonKind::Misconfigured, message).with_hint(hint))
-}
-
 fn folders(root: &OwnedFd, prefix: &str) -> Result<Vec<String>, Reason> {
     let Some(directory) = descend(root, prefix)? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
@@ -356,39 +300,6 @@ fn read(root: &OwnedFd, key: &str, offset: u64, length: u64, buffers: &Buffers) 
     // Less when the file was cut since it was asked for its size.
     let filled = read_at(&file.into(), &mut content.bytes_mut()[..length], offset).map_err(reason)?;
     Ok(Some(content.filled(filled)))
-}
-
-/// Opens the directory that a prefix names, component by component; `None` when it is not there.
-fn descend(root: &OwnedFd, prefix: &str) -> Result<Option<OwnedFd>, Reason> {
-    let mut below = None;
-    for name in prefix.split_terminator('/') {
-        let entered = if is_name(name) { enter(below.as_ref().unwrap_or(root), name)? } else { None };
-        let Some(directory) = entered else { return Ok(None) };
-        below = Some(directory);
-    }
-    below.map_or_else(|| root.try_clone().map_err(reason), Ok).map(Some)
-}
-
-/// Opens a directory in a directory; `None` when there is none by that name, or a link.
-fn enter(directory: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Reason> {
-    match openat(directory, name, OPEN_FLAGS | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(below) => Ok(Some(below)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => Ok(None),
-        Err(error) => Err(reason(error)),
-    }
-}
-
-/// Size and time of a file in a directory.
-fn look(directory: &OwnedFd, name: &str) -> Result<Option<Stat>, Reason> {
-    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(reason(error)),
-    }
-}
-
-fn is_name(component: &str) -> bool {
-    !matches!(component, "" | "." | "..") && !component.contains(['/', '\0'])
 }
 
 fn object(key: String, stat: &Stat) -> Result<KeyInfo, Reason> {

@@ -35,6 +35,8 @@ pub struct Contents {
     generations: GenerationTimeline,
     /// Files of v0.5 are dated by their upload.
     uploaded: bool,
+    /// How much later than Litestream made it the oldest of them was uploaded.
+    late: Option<SignedDuration>,
     /// Files of v0.5 are dated by their headers, because what the listing gives is the time of a copy.
     copied: bool,
 }
@@ -85,6 +87,7 @@ pub async fn contents(store: &dyn ReplicaStore, damaged: &BTreeSet<String>) -> R
         contents = Contents::list(store).await?;
     }
     contents.date_copy(store).await;
+    contents.date_upload(store).await;
     Ok(contents)
 }
 
@@ -118,10 +121,15 @@ impl Contents {
         levels.map(|layout| layout.keys())
     }
 
-    /// The times are those of the uploads, seconds after Litestream's own, which the headers have. (v0.3 itself knows only
-    /// the former.)
+    /// The times are those of the uploads, mostly seconds after Litestream's own, which the headers have. (v0.3 itself knows
+    /// only the former.)
     pub fn uploaded(&self) -> bool {
         self.uploaded
+    }
+
+    /// How much later than Litestream made it the oldest file was uploaded, where that is known: much later in a copy.
+    pub fn late(&self) -> Option<SignedDuration> {
+        self.late
     }
 
     /// The times are those of the headers, which those of the files are not: somebody copied them.
@@ -147,6 +155,14 @@ impl Contents {
         self.levels = LtxTimeline::default();
         by_headers(store, keys, &files).await.into_iter().for_each(|file| self.levels.insert(file));
         self.copied = true;
+    }
+
+    /// Asks the oldest file how late uploads are: one request.
+    async fn date_upload(&mut self, store: &dyn ReplicaStore) {
+        let (Some(keys), Some(files), true) = (self.keys(), self.levels.files(), self.uploaded) else { return };
+        let Some(oldest) = files.iter().min_by_key(|file| (file.max, file.level)).copied() else { return };
+        let made = by_headers(store, keys, &[oldest]).await;
+        self.late = made.first().map(|made| oldest.created.duration_since(made.created));
     }
 
     /// The coverage map of the newest layout. `damaged` holds keys, `store` is the label of the store.
@@ -310,7 +326,8 @@ impl ReplicaStore for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::litestream::{LtxName, Txid};
+    use crate::domain::litestream::{LtxHeader, LtxName, Txid};
+    use crate::infrastructure::store::MemoryStore;
 
     #[test]
     fn who_dates_files_is_not_told_by_their_keys() {
@@ -320,5 +337,27 @@ mod tests {
         assert!(!contents.uploaded());
         contents.insert(&Listed { name, size: 1, at: Dated::Uploaded(Timestamp::UNIX_EPOCH) });
         assert!(contents.uploaded());
+    }
+
+    #[tokio::test]
+    async fn how_late_a_copy_was_uploaded_is_known_by_its_oldest_file() {
+        let made = Timestamp::UNIX_EPOCH;
+        let header = LtxHeader {
+            page_size: 4096,
+            commit: 1,
+            min: Txid(1),
+            max: Txid(1),
+            timestamp: made,
+            wal_offset: 0,
+            wal_size: 0,
+            wal_salt1: 0,
+            wal_salt2: 0,
+        };
+        let store = MemoryStore::flat();
+        let name = LtxName { min: Txid(1), max: Txid(1) };
+        let late = SignedDuration::from_mins(20);
+        store.put(LevelKeys::Hex.key(9, name), header.encode().to_vec(), made + late);
+        let found = contents(&store, &BTreeSet::new()).await.unwrap();
+        assert_eq!((found.uploaded(), found.late()), (true, Some(late)));
     }
 }

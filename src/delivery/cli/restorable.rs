@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
@@ -108,6 +108,9 @@ pub(super) struct Found {
     retention: Option<std::time::Duration>,
     #[serde(skip)]
     uploaded: bool,
+    /// How much later than Litestream made it the oldest file was uploaded.
+    #[serde(skip)]
+    late: Option<SignedDuration>,
     #[serde(skip)]
     copied: bool,
 }
@@ -217,7 +220,7 @@ async fn ask(
 ) -> Result<(), Reason> {
     let contents = contents(store, damaged).await?;
     found.layout = contents.layout();
-    (found.uploaded, found.copied) = (contents.uploaded(), contents.copied());
+    (found.uploaded, found.late, found.copied) = (contents.uploaded(), contents.late(), contents.copied());
     found.named = found.layout == Some(Layout::V3);
     if found.copied {
         found.times = "header";

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use jiff::SignedDuration;
+
 use super::{Found, Standing};
 use crate::delivery::render::terminal::{painted, reason, row};
 use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, obstacle, sentence, window};
@@ -14,6 +16,9 @@ const NAME_COLUMNS: usize = 40;
 
 /// Objects that are shown of one answer, from the first.
 const OBJECTS_SHOWN: usize = 12;
+
+/// An upload that comes later after Litestream made the file is not the usual one.
+const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What names of v0.3 cannot tell.
 const UNREAD: &str = "segments: that one is missing inside a WAL index shows only to those who read them, as check --verify \
@@ -127,12 +132,23 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
         row(out, "", UNREAD);
     }
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
-        row(out, "times", "those of the uploads, seconds after Litestream's own");
+        row(out, "times", &uploads(found.late));
     }
     if found.copied {
         row(out, "times", "those of the headers; Litestream goes by those of the files, which are of a copy");
     }
     row(out, "cost", &human::counted(found.requests, "request"));
+}
+
+/// What the times of uploads are worth.
+fn uploads(late: Option<SignedDuration>) -> String {
+    match late {
+        Some(late) if late > LATE => format!(
+            "those of the uploads, the oldest {} after Litestream's own, as in a copy: --at reads Litestream's",
+            human::duration(late.as_secs_f64())
+        ),
+        _ => "those of the uploads, seconds after Litestream's own".to_owned(),
+    }
 }
 
 fn asked(out: &mut String, found: &Found, answer: &Answer) {
@@ -190,5 +206,16 @@ mod tests {
         let cells = [Cell::Nothing, Cell::Coarse, Cell::Exact, Cell::Exact, Cell::Blocked];
         assert_eq!(band(&cells, false), "·▒██×");
         assert_eq!(band(&cells[2..], true), "\x1b[32m██\x1b[0m\x1b[31m×\x1b[0m");
+    }
+
+    #[test]
+    fn a_copy_in_a_bucket_is_not_said_to_have_litestreams_times() {
+        let told = |seconds| uploads(Some(SignedDuration::from_secs(seconds)));
+        assert_eq!(told(2), uploads(None));
+        assert!(
+            told(1200).starts_with("those of the uploads, the oldest 20m after Litestream's own"),
+            "{}",
+            told(1200)
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::litestream::LevelKeys;
+
 words! {
     /// The kinds of stores that Litestream knows: the closed set of the `store` label, in the order of their names.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,6 +28,14 @@ impl StoreKind {
         match self {
             Self::S3 | Self::Gs | Self::Abs | Self::Oss | Self::Nats => true,
             Self::File | Self::Sftp | Self::WebDav => false,
+        }
+    }
+
+    /// How Litestream v0.5 calls levels there.
+    pub fn level_keys(self) -> LevelKeys {
+        match self {
+            Self::S3 | Self::Oss => LevelKeys::Hex,
+            Self::Abs | Self::File | Self::Gs | Self::Nats | Self::Sftp | Self::WebDav => LevelKeys::Plain,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::litestream::{
     PlanTarget, caveats, instant,
 };
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::StoreKind;
 use crate::domain::timeline::{Blocked, TimelineReport};
 
 /// Listings of a replica, so that a hole is believed when two in a row show it.
@@ -81,7 +82,7 @@ pub async fn contents(store: &dyn ReplicaStore, damaged: &BTreeSet<String>) -> R
     let mut contents = Contents::list(store).await?;
     for _ in 1..LISTINGS_MAX {
         // Retention and compaction go on while a listing takes its time.
-        if contents.map(damaged, "", Timestamp::MAX).gaps == 0 {
+        if contents.map(damaged, StoreKind::default(), Timestamp::MAX).gaps == 0 {
             break;
         }
         contents = Contents::list(store).await?;
@@ -165,8 +166,9 @@ impl Contents {
         self.late = made.first().map(|made| oldest.created.duration_since(made.created));
     }
 
-    /// The coverage map of the newest layout. `damaged` holds keys, `store` is the label of the store.
-    pub fn map(&self, damaged: &BTreeSet<String>, store: &str, until: Timestamp) -> TimelineReport {
+    /// The coverage map of the newest layout. `damaged` holds keys.
+    pub fn map(&self, damaged: &BTreeSet<String>, kind: StoreKind, until: Timestamp) -> TimelineReport {
+        let store = kind.as_str();
         let Some(keys) = self.keys() else {
             let mut map = self.generations.clone().map(damaged, until);
             let facts = Facts { generations: true, pauses: self.generations.has_pauses(), store, ..Facts::default() };
@@ -176,8 +178,8 @@ impl Contents {
         let mut map = self.levels.clone().map(&Damaged::new(keys, damaged), until);
         let files = self.levels.files().unwrap_or_default();
         let generations = self.layouts.contains(&Layout::V3);
-        let copied = self.copied;
-        map.caveats = caveats(&Facts { files, generations, copied, store, ..Facts::default() }, &map);
+        let (copied, misplaced) = (self.copied, keys != kind.level_keys());
+        map.caveats = caveats(&Facts { files, generations, copied, misplaced, store, ..Facts::default() }, &map);
         map
     }
 
@@ -359,5 +361,8 @@ mod tests {
         store.put(LevelKeys::Hex.key(9, name), header.encode().to_vec(), made + late);
         let found = contents(&store, &BTreeSet::new()).await.unwrap();
         assert_eq!((found.uploaded(), found.late()), (true, Some(late)));
+        let caveats = |kind| found.map(&BTreeSet::new(), kind, made + late).caveats;
+        assert_eq!(caveats(StoreKind::S3), []);
+        assert!(caveats(StoreKind::File)[0].detail.starts_with("finds nothing here"), "{:?}", caveats(StoreKind::File));
     }
 }

@@ -225,7 +225,7 @@ async fn ask(
     if found.copied {
         found.times = "header";
     }
-    let map = found.timeline.insert(contents.map(damaged, replica.location.kind().as_str(), found.listed_at));
+    let map = found.timeline.insert(contents.map(damaged, replica.location.kind(), found.listed_at));
     let Some(at) = found.at else { return Ok(()) };
     let mut answer = contents.ask(store, damaged, at).await?;
     if found.uploaded {

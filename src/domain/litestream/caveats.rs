@@ -16,6 +16,8 @@ pub struct Facts<'a> {
     pub pauses: bool,
     /// The times of the files are not those of their headers.
     pub copied: bool,
+    /// Levels are called as in another kind of store.
+    pub misplaced: bool,
     /// The `store` label: releases of v0.5 read v0.3 from `file` and `s3` only.
     pub store: &'a str,
 }
@@ -27,6 +29,16 @@ struct Rule {
 }
 
 static RULES: &[Rule] = &[
+    Rule {
+        releases: "0.5",
+        detail: |facts, _| {
+            facts.misplaced.then(|| {
+                "finds nothing here: levels are called ltx/0 to ltx/9, but 0000 to 0009 in S3 and OSS, and this is a copy from a \
+                 store of the other kind"
+                    .to_owned()
+            })
+        },
+    },
     Rule {
         releases: "0.5",
         detail: |facts, _| {

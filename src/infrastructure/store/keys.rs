@@ -166,8 +166,8 @@ pub struct Named<S> {
 
 impl<S> Named<S> {
     pub(super) fn over(store: S, kind: &Kind) -> Self {
-        let Kind { keys, flat, nested, whole, .. } = *kind;
-        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat, nested, whole }
+        let Kind { of, flat, nested, whole, .. } = *kind;
+        Self { store, hex: AtomicBool::new(of.level_keys() == LevelKeys::Hex), flat, nested, whole }
     }
 
     fn keys(&self) -> LevelKeys {
@@ -260,8 +260,7 @@ mod tests {
     #[test]
     fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
         let folders = ["0000", "generations", "ltx"].map(str::to_owned);
-        let layouts =
-            Named::over((), &Kind { keys: LevelKeys::Hex, flat: true, ..Kind::plain(StoreKind::S3) }).learn(&folders);
+        let layouts = Named::over((), &Kind { flat: true, ..Kind::plain(StoreKind::S3) }).learn(&folders);
         assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::checked::Calls;
 use super::keys::KeyStore;
-use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{BeaconStore, BucketStore};
@@ -42,8 +41,6 @@ type Open<T> = fn(&ReplicaLocation, &Shared) -> Result<Box<T>, Reason>;
 pub(super) struct Kind {
     /// Which one.
     pub(super) of: StoreKind,
-    /// How Litestream names levels there.
-    pub(super) keys: LevelKeys,
     /// A listing of a prefix shows what is in the folders below it, too.
     pub(super) flat: bool,
     /// [`KeyStore::all`] tells of the folders directly below a prefix.
@@ -66,7 +63,6 @@ impl Kind {
     pub(super) const fn plain(of: StoreKind) -> Self {
         Self {
             of,
-            keys: LevelKeys::Plain,
             flat: false,
             nested: false,
             whole: false,

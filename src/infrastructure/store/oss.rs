@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::keys::{FolderPage, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use super::s3::S3Clients;
-use crate::domain::litestream::LevelKeys;
 use crate::domain::places::OssLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
@@ -19,7 +18,6 @@ use crate::usecase::ports::{BeaconStore, BucketPosture, BucketStore, Content, Cu
 
 pub(super) const KIND: Kind = Kind {
     of: StoreKind::Oss,
-    keys: LevelKeys::Hex,
     flat: true,
     nested: false,
     whole: false,

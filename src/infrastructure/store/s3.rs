@@ -24,7 +24,7 @@ use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object
 use super::kind::{Kind, Shared, StoreOptions, unsupported};
 use super::part::Part;
 use super::reused::Buffers;
-use crate::domain::litestream::{Dated, LevelKeys};
+use crate::domain::litestream::Dated;
 use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, S3Location, StoreKind};
 use crate::infrastructure::files::timestamp;
@@ -35,7 +35,6 @@ use failure::Action;
 
 pub(super) const KIND: Kind = Kind {
     of: StoreKind::S3,
-    keys: LevelKeys::Hex,
     flat: true,
     nested: false,
     whole: false,

@@ -22,7 +22,7 @@ use crate::domain::litestream::{
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaTarget;
+use crate::domain::target::{ReplicaTarget, StoreKind};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
@@ -187,8 +187,14 @@ impl Levels {
         self.expired = kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall()));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall());
-        let store = target.map_or("", |target| target.location.kind().as_str());
-        let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
+        let kind = target.map(|target| target.location.kind());
+        let facts = Facts {
+            files: &listed,
+            generations: self.generations,
+            misplaced: kind.is_some_and(|kind| kind.level_keys() != self.keys),
+            store: kind.map_or("", StoreKind::as_str),
+            ..Facts::default()
+        };
         map.caveats = caveats(&facts, &map);
         self.drawn_until = map.spans.last().map(|span| span.until).unwrap_or_default();
         self.map = Some(Arc::new(map));

@@ -62,6 +62,8 @@ pub(super) struct WatchedReplica {
     /// The ledger of its objects.
     pub(super) ledger: Ledger,
     verification: Option<Arc<VerificationReport>>,
+    /// The most that was seen to wait while the same commit is the oldest that does: a WAL that was reset since says less.
+    waiting: Option<Box<Waiting>>,
     /// The bytes written to its database until the last look.
     written: Option<Written>,
     growth: Growth,
@@ -76,6 +78,13 @@ pub(super) struct WatchedReplica {
     pub(super) spotting: Spotting,
     /// It is looked at less often than others, because nothing was committed since it was proven.
     pub(super) rest: Option<Box<Rest>>,
+}
+
+/// Committed bytes that are not proven to be in the bucket.
+struct Waiting {
+    /// When the oldest commit was made that is not.
+    since: Timestamp,
+    bytes: u64,
 }
 
 impl WatchedReplica {
@@ -104,6 +113,7 @@ impl WatchedReplica {
             drilling: Drilling::default(),
             ledger,
             verification,
+            waiting: None,
             written: None,
             growth: Growth::default(),
             churn: Churn::default(),

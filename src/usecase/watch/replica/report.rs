@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::WatchedReplica;
-use crate::domain::assess::proof::{LagUnknownReport, Method, exposure};
+use super::{Waiting, WatchedReplica};
+use crate::domain::assess::proof::{Exposure, LagUnknownReport, Method, exposure};
 use crate::domain::assessment::{DatabaseState, KeepingReport, ReplicaReport};
 use crate::domain::moment::Moment;
 use crate::domain::price::ConfiguredPrices;
@@ -52,6 +52,7 @@ impl WatchedReplica {
             DatabaseState::Missing | DatabaseState::OverLimit => false,
             DatabaseState::Monitored | DatabaseState::Pending | DatabaseState::Unreadable => true,
         };
+        self.note_waiting(now);
         let before = self.watched.unknown_since;
         self.watched.unknown_since = match () {
             () if !expected || self.lag(now).is_some() => None,
@@ -62,6 +63,23 @@ impl WatchedReplica {
         self.watched.unknown_since != before
     }
 
+    /// Notes how much waits, which does not become less before something arrives.
+    fn note_waiting(&mut self, now: Moment) {
+        let seen = self.exposure(now);
+        let Some((since, bytes)) = seen.unreplicated_since.zip(seen.unreplicated_bytes) else {
+            return self.waiting = None;
+        };
+        let before = self.waiting.take().filter(|waiting| waiting.since == since);
+        let bytes = before.map_or(0, |waiting| waiting.bytes).max(bytes);
+        self.waiting = Some(Box::new(Waiting { since, bytes }));
+    }
+
+    fn exposure(&self, now: Moment) -> Exposure {
+        let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
+        // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
+        exposure(&self.positions, evidence.filter(|_| !self.replaced), self.unread(), now)
+    }
+
     fn lag(&self, now: Moment) -> Option<f64> {
         let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
         let lag = exposure(&self.positions, evidence, self.unread(), now).lag;
@@ -69,10 +87,10 @@ impl WatchedReplica {
     }
 
     pub(in super::super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
-        let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
-        // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
-        let evidence = evidence.filter(|_| !self.replaced);
-        let exposure = exposure(&self.positions, evidence, self.unread(), now);
+        let finding = self.finding.as_ref().map(|(finding, _)| finding);
+        let exposure = self.exposure(now);
+        let waiting = self.waiting.as_ref().filter(|waiting| Some(waiting.since) == exposure.unreplicated_since);
+        let (least, seen) = (waiting.map(|waiting| waiting.bytes), exposure.unreplicated_bytes);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
         let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
@@ -91,9 +109,11 @@ impl WatchedReplica {
             lag_seconds: exposure.lag.map(seconds).or(claimed),
             lag_upper_bound_seconds: exposure.lag_upper_bound.map(seconds),
             unreplicated_since: exposure.unreplicated_since.or_else(|| claim?.unreplicated_since()),
-            unreplicated_bytes: exposure.unreplicated_bytes.or(claimed_bytes),
+            unreplicated_bytes: least.max(seen).or(claimed_bytes),
             // What was committed since the claim is not in it.
-            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound || claimed_bytes.is_some(),
+            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound
+                || least > seen
+                || claimed_bytes.is_some(),
             watched_since: self.watched.since,
             verified_at: self.watched.verified_at,
             verify_interval_seconds: self.verify_interval(pace).as_secs_f64(),

@@ -90,6 +90,9 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
         };
         return format!("the replica holds snapshots and no WAL, so nothing says how far it has got{slash}");
     }
+    if coverage.is_empty() {
+        return "the replica holds nothing to compare with yet".into();
+    }
     if replica.method == Some(Method::Observer) {
         return "the newest object does not say where in the WAL it ends: it is encrypted and no identity is \
                 configured, or something other than Litestream's daemon wrote it"
@@ -181,6 +184,7 @@ mod tests {
         assert!(new.ends_with("nothing says how far it has got"), "{new}");
         let encrypted = local(v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
         assert!(encrypted.contains("encrypted"), "{encrypted}");
+        assert_eq!(local(v3("s3://bkt/app", Vec::new())), "the replica holds nothing to compare with yet");
         assert!(why(&unknown_for(1, None)).contains("no beacon from its host"));
         let mounted = Reason::new(ReasonKind::Misconfigured, "read /app.db: no WAL").with_hint("mount the directory");
         let database = DatabaseReport { reason: Some(Box::new(mounted)), ..database(unknown_for(1, None)) };

@@ -201,6 +201,11 @@ impl Positions {
         self.samples.iter().skip(self.proven_count())
     }
 
+    /// The database was seen at a position of a WAL, which a replica's can be compared with.
+    pub fn have_position(&self) -> bool {
+        self.samples.iter().any(|sample| sample.position.is_some())
+    }
+
     /// How many commits are not proven, at least; `None` where counters of two runs would have to be compared.
     pub fn pending_commits(&self) -> Option<u64> {
         let newest = self.newest().filter(|newest| !newest.restored)?;

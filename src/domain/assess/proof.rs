@@ -145,6 +145,14 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, unread: Unre
     }
 }
 
+/// What the replica says was compared with something only where the database was seen at a position of a WAL.
+fn method(positions: &Positions, evidence: &Evidence) -> Method {
+    match positions.have_position() {
+        true => evidence.method,
+        false => Method::Observer,
+    }
+}
+
 fn broken(
     evidence: &Evidence,
     recovery_point: Option<Timestamp>,
@@ -154,7 +162,7 @@ fn broken(
 ) -> Exposure {
     let beyond = positions.newest().and_then(|newest| newest.position).and_then(|source| bytes(source, evidence));
     Exposure {
-        method: Some(evidence.method),
+        method: Some(method(positions, evidence)),
         recovery_point,
         lag: Some(now.since(since)),
         lag_upper_bound: recovery_point.map(|end| now.since(now.at_wall(end))),
@@ -167,7 +175,8 @@ fn broken(
 
 fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Moment) -> Exposure {
     let recovery_point = positions.proven_until().map(|moment| moment.wall());
-    let mut exposure = Exposure { method: Some(evidence.method), recovery_point, ..Exposure::default() };
+    let method = Some(method(positions, evidence));
+    let mut exposure = Exposure { method, recovery_point, ..Exposure::default() };
     let Some(oldest) = positions.oldest_unproven() else {
         let seen = positions.newest().is_some_and(|newest| newest.last_seen.mono() >= evidence.verified_at.mono());
         if seen && !unread {
@@ -292,6 +301,25 @@ mod tests {
         assert_eq!(arrived(&looks, &skipped().unwrap()).pending_commits(), Some(7), "those of the last look");
         check(looks, skipped(), false, 60, "recovery point 10, lag 5, bytes 20");
         check(Positions::default(), skipped(), false, 60, "recovery point 20, lag unknown, bytes unknown");
+    }
+
+    #[test]
+    fn a_database_without_a_position_is_compared_with_nothing() {
+        let method = |positions: &Positions, chain| {
+            exposure(positions, Some(&evidence(Some(wal(5, 100)), chain)), Unread::default(), at(60)).method
+        };
+        let broken = || Chain::Broken { end: Some(at(20).wall()), lost_since: at(21).wall() };
+        let mut rollback = Positions::default();
+        let journal = Journal::Rollback { change_counter: 1 };
+        rollback.record(&DatabaseLook { journal, ..look_at(50, 0, 0, 0) });
+        for positions in [Positions::default(), rollback] {
+            for chain in [Chain::Complete, broken(), Chain::Skipped { end: at(20).wall() }, Chain::NoStart] {
+                assert_eq!(method(&positions, chain), Some(Method::Observer));
+            }
+        }
+        for chain in [Chain::Complete, broken(), Chain::NoStart] {
+            assert_eq!(method(&source(&[(50, 5, 100)]), chain), Some(Method::Wal));
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A check that what is unknown does not stay so without a word.
 
+use std::sync::Arc;
+
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Term};
 use crate::domain::assess::proof::Method;
-use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, LocalReport, ReplicaReport};
 use crate::domain::number::replica::{LAG_UNKNOWN_SINCE, RPO, UNPROVEN_COMMIT};
 use crate::domain::verdict::Severity;
 
@@ -79,6 +81,7 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
     if database.local.as_ref().is_some_and(|local| local.replacement.replaced == Some(true)) {
         return "the database was replaced, see DatabaseReplaced".into();
     }
+    let no_wal = |local: &Arc<LocalReport>| local.wal_frames.is_none_or(|frames| frames == 0);
     let Some(coverage) = &replica.coverage else { return "the replica has not been looked at yet".into() };
     let has = |wanted: &str| coverage.levels.iter().any(|level| level.level == wanted && level.objects > 0);
     let leading_slash = replica.url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
@@ -93,7 +96,7 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
     if coverage.is_empty() {
         return "the replica holds nothing to compare with yet".into();
     }
-    if replica.method == Some(Method::Observer) {
+    if replica.method == Some(Method::Observer) && !database.local.as_ref().is_some_and(no_wal) {
         return "the newest object does not say where in the WAL it ends: it is encrypted and no identity is \
                 configured, or something other than Litestream's daemon wrote it"
             .into();
@@ -184,6 +187,11 @@ mod tests {
         assert!(new.ends_with("nothing says how far it has got"), "{new}");
         let encrypted = local(v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
         assert!(encrypted.contains("encrypted"), "{encrypted}");
+        let mut rollback = crate::domain::report::sample::healthy("app");
+        rollback.reason = None;
+        rollback.local_mut().unwrap().wal_frames = None;
+        let told = super::why(&rollback, &v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
+        assert!(told.starts_with("the database has no WAL"), "{told}");
         assert_eq!(local(v3("s3://bkt/app", Vec::new())), "the replica holds nothing to compare with yet");
         assert!(why(&unknown_for(1, None)).contains("no beacon from its host"));
         let mounted = Reason::new(ReasonKind::Misconfigured, "read /app.db: no WAL").with_hint("mount the directory");

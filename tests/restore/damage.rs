@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use streamgauge_testkit::ltx::{Header, Pages, encode};
+
 use super::lab::Lab;
 use super::source::{Source, rows};
 
@@ -135,6 +137,32 @@ fn what_other_objects_hold_as_well_restores_without_the_damaged_one() {
     assert!(said.contains("nothing there restores without this object"), "{said}");
     let said = source.ours(&["--without", "snapshot"]).unwrap_err();
     assert!(said.contains("expected a key below the replica"), "{said}");
+}
+
+#[test]
+fn an_object_that_lacks_pages_is_named_and_left_out_on_demand() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    let source = replica(&lab, home.path());
+    let whole = source.ours(&[]).unwrap();
+    let newest = source.files(0)[5].2;
+    let (page_size, commit, timestamp) = (newest.page_size, newest.commit, newest.timestamp.as_millisecond() as u64);
+    let header = Header { page_size, commit, min: 3, max: 6, timestamp, wal: None };
+    let pages: Pages = [(1, whole[..page_size as usize].to_vec())].into();
+    let key = "ltx/1/0000000000000003-0000000000000006.ltx";
+    let path = home.path().join("replica").join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, encode(&header, &pages)).unwrap();
+    for out in ["-", "out.db"] {
+        let out = if out == "-" { out.into() } else { home.path().join(out) };
+        let done = source.run(&out, &[]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("error: read {key}: it is incomplete: page ")), "{said}");
+        let hint = format!("hint: it restores without this object: restore with --without {key}");
+        assert!(said.contains(&hint), "{said}");
+    }
+    assert!(source.ours(&["--without", key]).unwrap() == whole, "the bytes differ");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) async fn restore_levels(
     // Nothing may write to the file when this has returned.
     engine.jobs.settle().await;
     applied?;
-    let image = engine.image()?;
+    let image = engine.image(&plan)?;
     let mut objects = engine.objects;
     objects.reverse();
     let bytes = u64::from(image.pages) * u64::from(image.page_size);
@@ -50,6 +50,8 @@ struct Engine {
     base: Option<RestoreBase>,
     written: WrittenPages,
     newest: Option<LtxHeader>,
+    /// The files that were begun, newest first, and the pages that the database had after each.
+    begun: Vec<(ObjectName, u32)>,
     /// The fewest pages that the database had after any file that was begun: what older files, and the base, hold
     /// behind it was cut off since.
     fewest: u32,
@@ -69,6 +71,7 @@ impl Engine {
             base,
             written: WrittenPages::default(),
             newest: None,
+            begun: Vec::new(),
             fewest: u32::MAX,
             jobs: Jobs {
                 file,
@@ -138,6 +141,7 @@ impl Engine {
             return Err(corrupt(other_page_size(header.page_size, known)));
         }
         self.newest.get_or_insert(*header);
+        self.begun.push((name, header.commit));
         self.fewest = self.fewest.min(header.commit);
         Ok(())
     }
@@ -148,7 +152,7 @@ impl Engine {
     }
 
     /// When pages are missing from what was written.
-    fn image(&self) -> Result<Image, Reason> {
+    fn image(&self, plan: &RestorePlan) -> Result<Image, Reason> {
         let (page_size, pages) = match (self.newest, self.base) {
             (Some(header), _) => (header.page_size, header.commit),
             (None, Some(base)) => (base.page_size, base.commit),
@@ -156,7 +160,8 @@ impl Engine {
         };
         let kept = self.base.map_or(0, |base| base.commit.min(self.fewest));
         if let Some(page) = self.written.missing(kept, pages, lock_page(page_size)) {
-            return Err(none_holds(page, pages));
+            let newest_first = self.begun.iter().map(|(name, commit)| (name.key(plan.layout.keys()), *commit));
+            return Err(none_holds(page, pages, newest_first));
         }
         Ok(Image { page_size, pages })
     }
@@ -259,10 +264,15 @@ impl Jobs {
     }
 }
 
-/// A page is missing.
-pub(super) fn none_holds(page: u32, pages: u32) -> Reason {
-    let cause = format!("restore: page {page} of {pages} is in none of the planned files");
-    Reason::new(ReasonKind::Corrupt, cause).with_hint("restore an older state with --at or --txid")
+/// A page is missing: in the file with which the database last grew beyond it, of these with the pages that there were
+/// after each.
+pub(super) fn none_holds(page: u32, pages: u32, newest_first: impl Iterator<Item = (String, u32)>) -> Reason {
+    let cause = format!("it is incomplete: page {page} of {pages} is in none of the planned files");
+    let reason = Reason::new(ReasonKind::Corrupt, cause);
+    match newest_first.take_while(|(_, commit)| *commit >= page).last() {
+        Some((key, _)) => reason.of_object(&key),
+        None => reason,
+    }
 }
 
 pub(super) fn other_page_size(found: u32, known: u32) -> String {

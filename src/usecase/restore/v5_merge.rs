@@ -202,7 +202,11 @@ fn merge(mut sources: Vec<Source>, file: &dyn RestoreFile) -> Result<(), Reason>
             next += 1;
             continue;
         }
-        let (at, count) = newest_run(&mut sources, next, pages)?;
+        let Some((at, count)) = newest_run(&mut sources, next, pages)? else {
+            let newest_first = sources.iter().zip(&headers).rev();
+            let newest_first = newest_first.map(|(source, header)| (source.key.clone(), header.commit));
+            return Err(none_holds(next, pages, newest_first));
+        };
         let source = &sources[at];
         let content = source.pages.get(..count as usize * source.page_size).unwrap_or_default();
         file.write_at(u64::from(next - 1) * u64::from(page_size), content)?;
@@ -219,8 +223,8 @@ fn merge(mut sources: Vec<Source>, file: &dyn RestoreFile) -> Result<(), Reason>
     Ok(())
 }
 
-/// The newest file that holds a page, and how many pages it gives from there on.
-fn newest_run(sources: &mut [Source], next: u32, pages: u32) -> Result<(usize, u32), Reason> {
+/// The newest file that holds a page, and how many pages it gives from there on; `None` where none holds it.
+fn newest_run(sources: &mut [Source], next: u32, pages: u32) -> Result<Option<(usize, u32)>, Reason> {
     let mut until = pages.saturating_add(1);
     let mut found = None;
     for (at, source) in sources.iter_mut().enumerate().rev() {
@@ -238,7 +242,7 @@ fn newest_run(sources: &mut [Source], next: u32, pages: u32) -> Result<(usize, u
             _ => {}
         }
     }
-    found.ok_or_else(|| none_holds(next, pages))
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -319,15 +323,24 @@ mod tests {
         assert_eq!(merged(&[(2, &[(1, 1), (2, 1)]), (4, &[(3, 2), (4, 2)])]), Ok(vec![1, 1, 2, 2]));
         // The oldest file holds page 3, but the database ended before it since.
         let lost = merged(&[(4, all), (2, &[(1, 2)]), (4, &[(4, 3)])]);
-        assert_eq!(lost, Err("restore: page 3 of 4 is in none of the planned files".to_owned()));
+        assert_eq!(
+            lost,
+            Err("read of 4 pages: it is incomplete: page 3 of 4 is in none of the planned files".to_owned())
+        );
     }
 
     #[test]
-    fn a_page_that_is_missing_is_named() {
-        let missing = |page| Err(format!("restore: page {page} of 3 is in none of the planned files"));
-        assert_eq!(merged(&[(3, &[(1, 1), (3, 1)])]), missing(2));
-        assert_eq!(merged(&[(3, &[(2, 1), (3, 1)])]), missing(1));
-        assert_eq!(merged(&[(3, &[(1, 1)]), (3, &[(2, 2)])]), missing(3));
+    fn a_page_that_is_missing_is_named_with_the_file_that_should_hold_it() {
+        let missing = |after, page, of| {
+            Err(format!("read of {after} pages: it is incomplete: page {page} of {of} is in none of the planned files"))
+        };
+        assert_eq!(merged(&[(3, &[(1, 1), (3, 1)])]), missing(3, 2, 3));
+        assert_eq!(merged(&[(3, &[(2, 1), (3, 1)])]), missing(3, 1, 3));
+        assert_eq!(merged(&[(3, &[(1, 1)]), (3, &[(2, 2)])]), missing(3, 3, 3));
+        // The database grew twice, and shrank in between.
+        let first: &[(u32, u8)] = &[(1, 1), (2, 1), (3, 1)];
+        assert_eq!(merged(&[(3, first), (5, &[(5, 2)]), (6, &[(6, 3)])]), missing(5, 4, 6));
+        assert_eq!(merged(&[(3, first), (2, &[(1, 2)]), (5, &[(5, 3), (4, 3)]), (6, &[(6, 4)])]), missing(5, 3, 6));
     }
 
     #[test]

@@ -250,6 +250,15 @@ impl Replica<'_> {
                 let mut behind = behind.into_iter().take(NEIGHBOURS_TRIED);
                 let next = behind.find(|txid| plan(&all, PlanTarget::Txid(*txid)).is_ok());
                 let before = (end.0 > 0).then(|| format!("--txid {end} is before it"));
+                let held = all.iter().filter(|file| Some(file.max) == next && file.min <= wanted);
+                let refused = match held.max_by_key(|file| file.min) {
+                    Some(LtxFile { min, max, .. }) => {
+                        let cause =
+                            format!("plan restore: TXID {wanted} was compacted: TXIDs {min} to {max} are one file now");
+                        Reason::new(ReasonKind::NotFound, cause)
+                    }
+                    None => refused,
+                };
                 let next = next.map(|txid| format!("--txid {txid} after it"));
                 match before.into_iter().chain(next).collect::<Vec<_>>().join(", ") {
                     none if none.is_empty() => refused,
@@ -367,6 +376,23 @@ mod tests {
         assert_eq!(refused.kind, ReasonKind::NotFound);
         let first = second(1) + jiff::SignedDuration::from_millis(1);
         assert!(refused.message.ends_with(&format!("the earliest restorable time, which is {first}")), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_txid_that_was_compacted_is_not_where_the_chain_ends() {
+        let store = replica([(9, 1, 3), (1, 4, 6), (1, 7, 9), (2, 4, 9), (0, 10, 10), (0, 14, 14)]);
+        let refused = async |txid| {
+            let refused = planned(&store, PlanTarget::Txid(Txid(txid))).await.unwrap_err();
+            (refused.message, refused.hint.unwrap_or_default())
+        };
+        let (message, hint) = refused(8).await;
+        let compacted =
+            "TXID 0000000000000008 was compacted: TXIDs 0000000000000007 to 0000000000000009 are one file now";
+        assert_eq!(message, format!("plan restore: {compacted}"));
+        assert!(hint.ends_with("--txid 0000000000000006 is before it, --txid 0000000000000009 after it"), "{hint}");
+        // Behind the end, and in a hole.
+        assert!(refused(15).await.0.ends_with("is not available: the chain ends at 000000000000000a"));
+        assert!(refused(12).await.0.ends_with("is not available: the chain ends at 000000000000000a"));
     }
 
     #[tokio::test]

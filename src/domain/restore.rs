@@ -31,6 +31,8 @@ pub struct RestorePlan {
     /// There are newer files that were asked for and that nothing leads to. Litestream's own restore gives the older
     /// state without a word when a time was asked for.
     pub shortfall: Option<Hole>,
+    /// The replica has something newer than this, as far as names and times tell.
+    pub is_older: bool,
     pub base: Option<RestoreBase>,
     /// Bytes of the database that it leads to; `None` where that is not known before it is restored (v0.3).
     pub database_bytes: Option<u64>,

@@ -93,6 +93,11 @@ fn in_its_own_place_a_database_needs_its_owner_and_is_not_to_be_moved_away() {
     assert_eq!((told.contains("chown 1234:1235 new/app.db"), told.contains("away")), (root, false), "{told}");
     let told = String::from_utf8(restore("other.db".as_ref(), &["--at", "0s"]).stdout).unwrap();
     assert!(!told.contains("chown") && told.contains("put other.db in its place"), "{told}");
+    assert!(!told.contains("older state"), "of now, it is the newest: {told}");
+    source.sql(&rows(10));
+    source.sync("0.5.17", false);
+    let before = source.files(0).last().unwrap().2.timestamp.to_string();
+    let told = String::from_utf8(restore("older.db".as_ref(), &["--at", &before]).stdout).unwrap();
     assert!(told.ends_with("this is an older state: give Litestream a new path for its replica\n"), "{told}");
 }
 

@@ -105,8 +105,8 @@ impl Words<'_> {
     pub fn done(&self, done: &Done<'_>) -> String {
         let Done { path, in_place, owner, plan, restored, elapsed } = done;
         let size = human::bytes(restored.bytes);
-        let is_older = self.point != PlanTarget::Latest || plan.shortfall.is_some();
-        let next = path.map_or_else(String::new, |path| next(&path.display().to_string(), *in_place, *owner, is_older));
+        let next =
+            path.map_or_else(String::new, |path| next(&path.display().to_string(), *in_place, *owner, plan.is_older));
         let path = path.map_or_else(|| "to standard output".to_owned(), |path| path.display().to_string());
         let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());

@@ -43,6 +43,7 @@ impl<'a> Around<'a> {
         let lost = left_out.into_iter().filter(|name| leads_further(*name, &plan)).map(|name| name.key(keys));
         let notes: Vec<_> =
             lost.map(|key| format!("{key} is left out, and what only it holds is not restored")).collect();
+        plan.is_older |= !notes.is_empty();
         plan.notes.extend(notes);
         plan
     }
@@ -160,6 +161,7 @@ mod tests {
             generation: Some(Generation(7)),
             through: at(9),
             shortfall: None,
+            is_older: false,
             base: None,
             database_bytes: None,
             notes: Vec::new(),

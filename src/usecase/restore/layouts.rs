@@ -30,7 +30,7 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
     match (request.point, levels) {
         (PlanTarget::Txid(_), levels) => levels,
         (PlanTarget::Time(_), Err(reason)) if reason.kind == ReasonKind::NotFound => Ok(noted(
-            v3_plan::plan(store, request).await?,
+            RestorePlan { is_older: true, ..v3_plan::plan(store, request).await? },
             "v0.5 has nothing from that time, but its v0.3 predecessor has",
         )),
         (PlanTarget::Time(_), levels) => levels,

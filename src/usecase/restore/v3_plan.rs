@@ -29,7 +29,9 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
     };
     let Found { generations, stranded } = list(store, at).await?;
     let planned = plan_generations(&generations, at).map_err(|error| not_planned(&error))?;
-    Ok(restore_plan(planned, &stranded))
+    let mut plan = restore_plan(planned, &stranded);
+    plan.is_older |= at.is_some() && generations.iter().filter_map(newest).max() > Some(plan.through);
+    Ok(plan)
 }
 
 /// What is there of the generations for one point.
@@ -57,12 +59,19 @@ fn restore_plan(planned: GenerationsPlan, stranded: &[(Generation, SegmentFile)]
         txid: None,
         generation: Some(generation),
         through,
+        is_older: cut.is_some(),
         shortfall: cut.map(|before| Hole { after: reached.position(), before }),
         objects,
         base: None,
         database_bytes: None,
         notes,
     }
+}
+
+/// When the newest object of a generation was made.
+fn newest(listed: &ListedGeneration) -> Option<Timestamp> {
+    let snapshots = listed.snapshots.iter().map(|snapshot| snapshot.created);
+    snapshots.chain(listed.segments.iter().map(|segment| segment.created)).max()
 }
 
 fn not_planned(error: &GenerationsPlanError) -> Reason {

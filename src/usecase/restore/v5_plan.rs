@@ -65,6 +65,7 @@ pub(super) async fn plan_levels(
     if let (Some(last), Some(newest)) = (&last, &newest) {
         check_size(newest, &planned, base).map_err(|reason| reason.of_object(&replica.key(last)))?;
     }
+    let end = levels.iter().flatten().map(|file| file.max).max();
     Ok(RestorePlan {
         layout: Layout::V5(keys),
         txid: last.map(|file| file.max),
@@ -72,6 +73,7 @@ pub(super) async fn plan_levels(
         generation: None,
         through: newest.map(|header| header.timestamp).unwrap_or_default(),
         shortfall: last.and_then(|last| shortfall(&files, target, last.max)),
+        is_older: last.map(|last| last.max) < end,
         base,
         database_bytes: newest.map(|header| u64::from(header.page_size) * u64::from(header.commit)),
         notes: Vec::new(),
@@ -368,7 +370,7 @@ mod tests {
             store.1.store(0, Ordering::Relaxed);
             let plan = planned(&store, PlanTarget::Time(second(asked))).await.unwrap();
             assert_eq!((plan.txid, plan.through), (Some(Txid(reached)), second(reached as i64)), "{asked}");
-            assert_eq!(plan.shortfall, None);
+            assert_eq!((plan.shortfall, plan.is_older), (None, reached < 3000));
             let reads = store.1.load(Ordering::Relaxed);
             assert!(reads <= 13 + 6 + 1 + 1, "{reads} reads");
         }
@@ -402,6 +404,7 @@ mod tests {
         assert_eq!(plan.txid, Some(Txid(4)));
         let hole = Hole { after: Txid(4), before: Txid(6) }.spoken();
         assert_eq!(plan.shortfall, Some(hole));
+        assert!(plan.is_older);
         // What was asked for lies before it.
         assert_eq!(planned(&store, PlanTarget::Time(second(5))).await.unwrap().shortfall, None);
         assert_eq!(planned(&store, PlanTarget::Txid(Txid(4))).await.unwrap().shortfall, None);

@@ -18,7 +18,7 @@ use self::outcome::Stop;
 use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore, way_out};
 use crate::domain::assess::costs::Costs;
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
-use crate::domain::human::counted;
+use crate::domain::human::{self, counted};
 use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
 
 use crate::domain::litestream::{Layout, PlanTarget};
@@ -238,7 +238,8 @@ impl Drill {
         });
         let size_max = self.job.policy.size_max;
         if bytes > size_max {
-            let text = format!("restore: {bytes} bytes would be downloaded, but at most {size_max} are allowed");
+            let [bytes, most] = [bytes, size_max].map(human::bytes);
+            let text = format!("restore: {bytes} would be downloaded, but at most {most} are allowed");
             let reason = Reason::new(ReasonKind::Misconfigured, text);
             return Err(self.refuse(Stop::inconclusive(reason.with_hint("raise --max-size or drill.max-size"))));
         }
@@ -254,7 +255,8 @@ impl Drill {
         let needed = needed.saturating_add(needed / 10).saturating_add(DRILL_SPACE_MARGIN);
         let free = self.parts.space.free();
         if let Some(free) = free.filter(|free| *free < needed) {
-            let text = format!("restore: {needed} bytes of scratch space are needed, but only {free} may be used");
+            let [needed, free] = [needed, free].map(human::bytes);
+            let text = format!("restore: {needed} of scratch space are needed, but only {free} may be used");
             let reason = Reason::new(ReasonKind::Failed, text);
             let hint = "use a larger filesystem, with --scratch or drill.scratch";
             return Err(self.refuse(Stop::inconclusive(reason.with_hint(hint))));

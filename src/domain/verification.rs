@@ -36,7 +36,7 @@ words! {
     pub enum FindingKind {
         /// Its content is not what its format or its checksum demands.
         Corrupt = "corrupt",
-        /// It ends early, or is smaller than it was.
+        /// It does not end where it should, or is smaller than it was.
         Truncated = "truncated",
         /// It is not what its name says.
         Misnamed = "misnamed",
@@ -60,7 +60,7 @@ impl FindingKind {
     pub fn spoken(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
-            Self::Truncated => "cut off",
+            Self::Truncated => "wrong at its end",
             Self::Misnamed => "not what its name says",
             Self::Rewritten => "rewritten",
             Self::Vanished => "gone",

@@ -35,9 +35,16 @@ fn damage_is_critical_as_deep_as_was_asked() {
     fs::write(replica.join(&key), &pristine[..150]).unwrap();
     let (code, table) = check(&replica, &[]);
     assert_eq!(code, 2, "{table}");
-    assert!(table.contains(&format!("ReplicaCorrupt: {key} is cut off: unexpected end at byte 150")), "{table}");
+    assert!(
+        table.contains(&format!("ReplicaCorrupt: {key} is wrong at its end: unexpected end at byte 150")),
+        "{table}"
+    );
     let (_, table) = check(&replica, &["--verify=none"]);
     assert!(!table.contains("ReplicaCorrupt"), "{table}");
+    fs::write(replica.join(&key), [&pristine[..], &[0; 4096]].concat()).unwrap();
+    let (_, table) = check(&replica, &[]);
+    let longer = "is wrong at its end: it does not end like an LTX file: cut off, added to or damaged: ";
+    assert!(table.contains(&format!("ReplicaCorrupt: {key} {longer}")), "{table}");
     fs::write(replica.join(&key), &pristine).unwrap();
 
     // Inside a file that is too large to be read by the way.

@@ -90,11 +90,12 @@ impl Reader<'_> {
     }
 }
 
-/// The verdict on an object that does not end like a file: truncated, as far as its end alone can tell.
+/// The verdict on an object that does not end like a file: its end alone does not tell whether some of it is missing or
+/// there is more than there should be.
 fn cut(error: FormatError) -> Stop {
     match Stop::from(error) {
         Stop::Bad(FindingKind::Corrupt, detail) => {
-            let detail = format!("it does not end like an LTX file, truncated or damaged: {detail}");
+            let detail = format!("it does not end like an LTX file: cut off, added to or damaged: {detail}");
             Stop::Bad(FindingKind::Truncated, detail)
         }
         other => other,

@@ -7,7 +7,7 @@ use super::expression::{Condition, Fold, Term};
 use super::unknown::why;
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
-use crate::domain::human::{agree, and_more, counted, spoken};
+use crate::domain::human::{agree, counted, spoken};
 use crate::domain::number::content::{CORRUPT, NEEDED_CORRUPT};
 use crate::domain::number::replica::{
     EMPTY, FIRST_SNAPSHOT, FOREIGN_HISTORY, GAPS, LAG, RESTORABLE, RPO, UNREPLICATED_SINCE, VERIFIED_AT,
@@ -228,7 +228,10 @@ fn rewritten(finding: &ObjectFinding) -> bool {
 fn found<'a>(findings: impl Iterator<Item = &'a ObjectFinding>) -> Option<String> {
     let findings: Vec<_> = findings.collect();
     let first = findings.first()?;
-    let more = and_more(findings.len());
+    let more = match findings.len() - 1 {
+        0 => String::new(),
+        others => format!("; {} too", counted(others, "more object")),
+    };
     Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
 }
 

@@ -177,7 +177,12 @@ fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> 
         let its = of.is_null() || databases.iter().any(|database| database["name"] == *of);
         alert["labels"]["alertname"] == check.name && its
     });
-    let lines: Vec<String> = verdicts.into_iter().map(verdict_line).chain(alerts.map(alert_line)).collect();
+    let passes = |alert: &Value| {
+        let its = |verdict: &&Value| ["database", "replica"].iter().all(|of| verdict[of] == alert["labels"][of]);
+        verdicts.iter().find(|verdict| its(verdict)).is_some_and(|verdict| verdict["status"] == "pass")
+    };
+    let alerts: Vec<String> = alerts.map(|alert| alert_line(alert, check, passes(alert))).collect();
+    let lines: Vec<String> = verdicts.into_iter().map(verdict_line).chain(alerts).collect();
     for line in lines.iter().take(EVIDENCE_LINES_MAX) {
         let _ = writeln!(out, "  {line}");
     }
@@ -202,7 +207,8 @@ fn verdict_line(verdict: &Value) -> String {
     format!("{said}{}: {}", subject(verdict), human::printable(word(&verdict["detail"])))
 }
 
-fn alert_line(alert: &Value) -> String {
+/// An alert that fires goes on for a while after its check `passes` again.
+fn alert_line(alert: &Value, check: &Check, passes: bool) -> String {
     let state = word(&alert["state"]);
     let since = match state {
         "resolved" => &alert["resolved_at"],
@@ -212,7 +218,12 @@ fn alert_line(alert: &Value) -> String {
     let (of, severity) = (subject(&alert["labels"]), word(&alert["severity"]));
     let untold = alert["suppressed"].as_str().map(|why| format!(", and nobody is notified: {why}"));
     let untold = human::printable(&untold.unwrap_or_default());
-    format!("alert{of} ({severity}): {state} since {}{untold}", instant(since))
+    let longest = check.rules.iter().map(|rule| rule.keep_firing).max().filter(|_| passes && state == "firing");
+    let ending = longest.map_or_else(String::new, |longest| {
+        let seconds = human::spoken(longest.as_secs_f64());
+        format!("; the check passes again, and the alert ends when it has for {seconds}")
+    });
+    format!("alert{of} ({severity}): {state} since {}{untold}{ending}", instant(since))
 }
 
 /// A text of the report; `unknown` where it is not one.
@@ -231,5 +242,36 @@ fn subject(of: &Value) -> String {
         (None, _) => String::new(),
         (Some(database), None) => format!(" {database}"),
         (Some(database), Some(replica)) => format!(" {database} -> {replica}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_whose_check_passes_again_is_said_to_end() {
+        let check = catalogue().find(|check| check.name == "ReplicationLag").unwrap();
+        let told = |status: &str, replica: &str, state: &str| {
+            let verdict = |replica: &str, status: &str| {
+                json!({"check": check.name, "database": "app", "replica": replica, "status": status, "detail": "lag 0 s",
+                    "severity": "critical"})
+            };
+            let labels = json!({"alertname": check.name, "database": "app", "replica": replica});
+            let report = json!({
+                "databases": [{"name": "app", "checks": [verdict("s3", status), verdict("file", "fail")]}],
+                "alerts": [{"labels": labels, "state": state, "severity": "critical"}],
+            });
+            super::told(&report, check, None, "a test").unwrap()
+        };
+        let ending = "; the check passes again, and the alert ends when it has for 5 min 0 s";
+        assert!(told("pass", "s3", "firing").ends_with(&format!("firing since unknown{ending}\n")));
+        for (status, replica, state) in
+            [("fail", "s3", "firing"), ("pass", "file", "firing"), ("pass", "s3", "resolved")]
+        {
+            assert!(!told(status, replica, state).contains(ending), "{status} {replica} {state}");
+        }
     }
 }

@@ -41,15 +41,15 @@ fn damage_is_critical_as_deep_as_was_asked() {
     );
     let (_, table) = check(&replica, &["--verify=none"]);
     assert!(!table.contains("ReplicaCorrupt"), "{table}");
-    fs::write(replica.join(&key), [&pristine[..], &[0; 4096]].concat()).unwrap();
-    let (_, table) = check(&replica, &[]);
-    let longer = "is wrong at its end: it does not end like an LTX file: cut off, added to or damaged: ";
-    assert!(table.contains(&format!("ReplicaCorrupt: {key} {longer}")), "{table}");
     fs::write(replica.join(&key), &pristine).unwrap();
 
     // Inside a file that is too large to be read by the way.
     let key = level(0, 5, 5);
     let mut large = fs::read(replica.join(&key)).unwrap();
+    fs::write(replica.join(&key), [&large[..], &[0; 4096]].concat()).unwrap();
+    let (_, table) = check(&replica, &[]);
+    let longer = "is wrong at its end: it does not end like an LTX file: cut off, added to or damaged: ";
+    assert!(table.contains(&format!("ReplicaCorrupt: {key} {longer}")), "{table}");
     large[100_000] ^= 1;
     fs::write(replica.join(&key), &large).unwrap();
     let (_, table) = check(&replica, &[]);

@@ -35,8 +35,24 @@ fn it_overwrites_nothing_and_leaves_nothing_beside_what_would_be_applied() {
     let done = source.run(&folder.join("missing/out.db"), &[]);
     assert!(said(&done).contains("is not a directory\nhint: create it first"), "{}", said(&done));
 
+    // What a killed restore leaves is named, and nobody else's file; nothing is removed.
+    let left = folder.join(".out.db.restoring-4294967");
+    for (path, content) in
+        [(&left, "half"), (&folder.join(".out.db.restoring-x"), ""), (&folder.join(".o.restoring-1"), "")]
+    {
+        fs::write(path, content).unwrap();
+    }
     let done = source.run(&out, &[]);
     assert!(done.status.success(), "{}", said(&done));
+    let note = format!(
+        "note    a restore that was killed has left {left}, 4 B; unless process 4294967 still runs: rm {left}\n",
+        left = left.display()
+    );
+    assert_eq!(said(&done), note);
+    assert_eq!(fs::read(&left).unwrap(), b"half");
+    fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| *path != out).for_each(|path| {
+        fs::remove_file(path).unwrap();
+    });
     assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     let told = String::from_utf8(done.stdout).unwrap();

@@ -42,6 +42,16 @@ pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
     })
 }
 
+/// A path as it can be typed into a shell.
+pub fn typed(path: &Path) -> String {
+    let text = printable(&path.display().to_string());
+    let usual = |character: char| character.is_ascii_alphanumeric() || "._/-:+@%,".contains(character);
+    match !text.is_empty() && text.chars().all(usual) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -16,7 +16,7 @@ use super::args::{SourceArgs, WithoutArgs};
 use super::output::say;
 use super::progress::Display;
 use super::restore_place::{
-    if_denied, is_live, other_owner, refuse_full_disk, refuse_occupied, refuse_terminal, scratch_path,
+    if_denied, is_live, left_behind, other_owner, refuse_full_disk, refuse_occupied, refuse_terminal, scratch_path,
     temporary_directory,
 };
 use super::runtime::{Signals, block_on, cores};
@@ -46,7 +46,8 @@ const DIRECTORY_DOWNLOADS: usize = 2;
 
 pub const AFTER_HELP: &str = "\
 No existing file is touched: the database is restored beside PATH, every object's checksum is verified, and only a \
-complete and proven database gets the name PATH. A failure, or Ctrl-C, leaves nothing behind.
+complete and proven database gets the name PATH. A failure, or Ctrl-C, leaves nothing behind; only a restore that is killed \
+leaves the file that it was writing, .NAME.restoring-PID, and the next one to the same PATH names it.
 
 --at takes RFC 3339 (2026-11-22T08:30:00Z), a time in the local time zone ('2026-11-22 08:30'), or how long ago (2h). \
 Everything that the replica holds from before that time is restored. `streamgauge restorable` shows which times there are.
@@ -138,7 +139,10 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
     // Before anything is asked for or downloaded.
     match is_stream(args) {
         true => refuse_terminal()?,
-        false => refuse_occupied(&args.output)?,
+        false => {
+            refuse_occupied(&args.output)?;
+            left_behind(&args.output).iter().for_each(|left| say(&format!("note    {left}\n")));
+        }
     }
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
     if let Some(path) = &args.age_identity {

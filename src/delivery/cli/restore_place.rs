@@ -1,16 +1,22 @@
 //! The place to which `streamgauge restore` writes: what it refuses, and whose the file is.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::output::typed;
 use super::restore_words as words;
 use super::sources::is_same_file;
+use crate::domain::human;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::Target;
 use crate::infrastructure::files::{beside, directory};
 use crate::infrastructure::scratch::space;
+
+/// So many files of killed restores are named.
+const LEFT_BEHIND_SHOWN: usize = 5;
 
 /// Whether a database belongs at a path.
 pub(super) fn is_live(target: &Target, path: &Path) -> bool {
@@ -93,8 +99,30 @@ pub(super) fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     let name = path.file_name().ok_or_else(|| {
         Reason::new(ReasonKind::Misconfigured, format!("restore to {}: that is not the name of a file", path.display()))
     })?;
+    let mut hidden = hidden_prefix(name);
+    hidden.push(std::process::id().to_string());
+    Ok(directory(path).join(hidden))
+}
+
+fn hidden_prefix(name: &OsStr) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(".restoring-{}", std::process::id()));
-    Ok(directory(path).join(hidden))
+    hidden.push(".restoring-");
+    hidden
+}
+
+/// Says which files restores to the same path have left, with their sizes and how to remove them: the first few.
+pub(super) fn left_behind(path: &Path) -> Vec<String> {
+    let Some(prefix) = path.file_name().map(hidden_prefix) else { return Vec::new() };
+    let Ok(entries) = directory(path).read_dir() else { return Vec::new() };
+    let left = entries.filter_map(Result::ok).filter_map(|entry| {
+        let name = entry.file_name();
+        let process: u32 = std::str::from_utf8(name.as_bytes().strip_prefix(prefix.as_bytes())?).ok()?.parse().ok()?;
+        let (size, path) = (human::bytes(entry.metadata().ok()?.len()), directory(path).join(&name));
+        let (shown, typed) = (human::printable(&path.display().to_string()), typed(&path));
+        Some(format!(
+            "a restore that was killed has left {shown}, {size}; unless process {process} still runs: rm {typed}"
+        ))
+    });
+    left.take(LEFT_BEHIND_SHOWN).collect()
 }

@@ -64,7 +64,7 @@ fn no_output_has_a_character_that_a_terminal_obeys() {
         ("page", text(page::database(&report, &asked))),
         ("page of a problem", text(Ok(page::problem(&unknown)))),
         ("blocks", blocks::blocks(&report, false)),
-        ("overview", overview::overview(&report, &overview::Drills::new(), false, 100)),
+        ("overview", overview::overview(&report, &overview::Drills::new(), &Default::default(), false, 100)),
         ("Nagios", nagios::nagios(&report)),
     ];
     for (what, output) in &outputs {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::output::typed;
 use crate::delivery::demo::fault;
 use crate::delivery::render::metrics::catalogue;
 use crate::domain::litestream::ObjectName;
@@ -23,6 +24,18 @@ pub struct SourceArgs {
     /// Litestream's configuration file, v0.3 or v0.5 [repeatable]
     #[arg(long = "litestream.config", value_name = "FILE")]
     pub litestream_config: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// A command of this program, which finds the same configuration.
+    pub fn command(&self, words: &str) -> String {
+        let mut command = format!("streamgauge {words}");
+        let own = self.config_file.iter().map(|path| ("--config.file", path));
+        for (flag, path) in own.chain(self.litestream_config.iter().map(|path| ("--litestream.config", path))) {
+            command += &format!(" {flag} {}", typed(path));
+        }
+        command
+    }
 }
 
 /// Objects that a plan does without; the same for `restore` and `restorable`.

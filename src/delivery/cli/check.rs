@@ -57,7 +57,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let width = width.map_or(UNCUT, |columns| columns.max(output::WIDTH));
     let text = match args.format {
         CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour),
-        CheckFormat::Table => overview(&report, &drills, colour, width),
+        CheckFormat::Table => overview(&report, &drills, &args.sources, colour, width),
         CheckFormat::Json => json(&report)?,
         CheckFormat::Prometheus => to_text(&openmetrics(&report)),
         CheckFormat::Nagios => nagios::nagios(&report),
@@ -174,7 +174,8 @@ mod tests {
 
     /// The last line of an overview begins with the heaviest word, and a line for Nagios with the only one.
     fn in_short(report: &Report) -> [u8; 2] {
-        let (overview, nagios) = (overview(report, &Drills::new(), false, 80), nagios::nagios(report));
+        let (overview, nagios) =
+            (overview(report, &Drills::new(), &SourceArgs::default(), false, 80), nagios::nagios(report));
         let last = overview.rsplit("\n\n").next().unwrap_or_default();
         let word = |text: &str| {
             code(text.split([' ', ',', ';', ':', '\n']).nth(1).unwrap_or_default().to_lowercase().as_str())

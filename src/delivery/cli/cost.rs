@@ -173,7 +173,8 @@ pub fn main(args: &CostArgs) -> Result<ExitCode, Reason> {
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         let reason = Reason::new(ReasonKind::NotFound, "none of the replicas asked for is configured");
-        return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
+        let command = args.sources.command("config check");
+        return Err(reason.with_hint(format!("`{command}` lists databases and their replicas")));
     }
     let (stores, clock) = (stores(&settings), SystemClock::start());
     let looks = picked.iter().map(|picked| look(stores.as_ref(), clock.now().wall(), picked));

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::args::SourceArgs;
 use super::blocks::{coloured, counted, state_of};
 use crate::delivery::render::terminal::{align, fit, wrapped};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
@@ -93,8 +94,8 @@ pub fn lines(report: &Report) -> Vec<Line<'_>> {
     lines
 }
 
-/// The report in lines of at most `width` columns, which are 80 or more, or [`UNCUT`].
-pub fn overview(report: &Report, drills: &Drills, colour: bool, width: usize) -> String {
+/// The report, which is of these `sources`, in lines of at most `width` columns, which are 80 or more, or [`UNCUT`].
+pub fn overview(report: &Report, drills: &Drills, sources: &SourceArgs, colour: bool, width: usize) -> String {
     let lines = lines(report);
     let mut out = table(&lines, drills, report.generated_at, colour, width);
     let (found, more) = findings(&lines, if width == UNCUT { UNCUT } else { NAME_COLUMNS });
@@ -118,14 +119,14 @@ pub fn overview(report: &Report, drills: &Drills, colour: bool, width: usize) ->
     // Below what is counted, so that nobody takes these for checked.
     let unseen: Vec<&str> = not_observable().map(|(item, _)| item.item).collect();
     let unseen = format!("not observable: {} (see --verbose)", unseen.join(", "));
-    for line in wrapped(&last(&lines), width).into_iter().chain(wrapped(&unseen, width)) {
+    for line in wrapped(&last(&lines, sources), width).into_iter().chain(wrapped(&unseen, width)) {
         out.extend([&line, "\n"]);
     }
     out
 }
 
 /// What is counted, and what to ask next.
-fn last(lines: &[Line<'_>]) -> String {
+fn last(lines: &[Line<'_>], sources: &SourceArgs) -> String {
     let words: Vec<Word> = lines.iter().map(|line| line.word).collect();
     let mut text = counted(&words);
     if let Some(worst) = lines.iter().find(|line| line.word > Word::Ok && line.database.is_some()) {
@@ -133,9 +134,9 @@ fn last(lines: &[Line<'_>]) -> String {
         let usual = |character: char| character.is_ascii_alphanumeric() || "._/-".contains(character);
         let plain = worst.name.len() <= NAME_COLUMNS && worst.name.chars().all(usual) && !worst.name.starts_with('-');
         let name = if plain { worst.name } else { "DATABASE" };
-        text += &format!("; `streamgauge check {name}` shows one in full");
+        text += &format!("; `{}` shows one in full", sources.command(&format!("check {name}")));
         if let Some(check) = worst.checks().first() {
-            text += &format!(", `streamgauge why {check}` says what to do");
+            text += &format!(", `{}` says what to do", sources.command(&format!("why {check}")));
         }
     }
     text
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn three_bad_ones_of_two_hundred_are_told_of_on_one_screen() {
         let report = judged(many(|number| format!("tenant-{number:03}")));
-        let text = overview(&report, &Drills::new(), false, 80);
+        let text = overview(&report, &Drills::new(), &SourceArgs::default(), false, 80);
         assert!(text.lines().count() < 20, "{text}");
         let rows: Vec<&str> = text.lines().skip(1).take(4).collect();
         for (row, expected) in rows.iter().zip([
@@ -368,7 +369,7 @@ mod tests {
             for (width, drills) in
                 [(80, Drills::new()), (80, drills(&names(17))), (81, Drills::new()), (200, drills(&names(17)))]
             {
-                let text = overview(&report, &drills, false, width);
+                let text = overview(&report, &drills, &SourceArgs::default(), false, width);
                 let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
                 assert!(widest <= width && text.lines().count() < 22, "{widest}:\n{text}");
                 assert!(text.contains("197 databases"), "{text}");
@@ -386,19 +387,19 @@ mod tests {
             }
             database
         };
-        let text = overview(&judged((0..6).map(drifted).collect()), &Drills::new(), false, 80);
+        let text = overview(&judged((0..6).map(drifted).collect()), &Drills::new(), &SourceArgs::default(), false, 80);
         assert_eq!(text.matches("expected 0600").count(), 1, "{text}");
         let said = "failed    PermissionDrift on 6 databases: db0, db1, db2 and 3 more; ";
         assert!(text.contains(said), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("WARNING   db")).count(), 6, "{text}");
-        let text = overview(&judged((0..4).map(drifted).collect()), &Drills::new(), false, 80);
+        let text = overview(&judged((0..4).map(drifted).collect()), &Drills::new(), &SourceArgs::default(), false, 80);
         assert!(text.contains("PermissionDrift on 4 databases: db0, db1, db2, db3; "), "{text}");
     }
 
     #[test]
     fn more_bad_ones_than_a_screen_holds_are_counted() {
         let bad = (0..60).map(|number| sample::unknown(&format!("db{number:02}"))).collect();
-        let text = overview(&judged(bad), &Drills::new(), false, 80);
+        let text = overview(&judged(bad), &Drills::new(), &SourceArgs::default(), false, 80);
         assert_eq!(text.lines().filter(|line| line.starts_with("CRITICAL  db")).count(), OVERVIEW_ROWS_MAX, "{text}");
         assert!(text.contains("CRITICAL  44 more   unknown     unknown  unknown"), "{text}");
         assert!(text.contains("\n60 critical; "), "{text}");
@@ -427,20 +428,22 @@ mod tests {
         let of = |number| more[if number == 1 { 0 } else { 2 }..].to_vec();
         report.verdicts.databases = (0..4).map(|number| of(number).into()).collect();
         let drills = Drills::from([("elsewhere".to_owned(), sample::drill_record("elsewhere"))]);
-        let text = overview(&report, &drills, false, UNCUT);
+        let text = overview(&report, &drills, &SourceArgs::default(), false, UNCUT);
         let found: Vec<&str> =
             text.split("\n\n").nth(1).unwrap().lines().map(|line| line[INDENT..].split(' ').next().unwrap()).collect();
         assert_eq!(found, ["CriticalForAll", "CriticalForOne", "WarnsOfAll", "UnknownToAll", "and"], "{text}");
         assert!(!text.contains('…') && text.contains(&format!("{LONG}-2")), "{text}");
         assert!(!text.contains("LAST DRILL") && text.contains("CriticalForOne +"), "{text}");
-        assert!(overview(&report, &drills, false, 80).contains('…'));
+        assert!(overview(&report, &drills, &SourceArgs::default(), false, 80).contains('…'));
     }
 
     #[test]
     fn colours_are_in_the_first_words_only() {
         let report = judged(vec![sample::pending("a"), sample::healthy("\u{1b}[31mb")]);
-        let (plain, coloured) =
-            (overview(&report, &Drills::new(), false, 80), overview(&report, &Drills::new(), true, 80));
+        let (plain, coloured) = (
+            overview(&report, &Drills::new(), &SourceArgs::default(), false, 80),
+            overview(&report, &Drills::new(), &SourceArgs::default(), true, 80),
+        );
         assert!(coloured.contains("\n\u{1b}[1;31mCRITICAL\u{1b}[0m  a "), "{coloured}");
         assert!(plain.contains("OK        \\u{1b}[31mb") && !plain.contains('\u{1b}'), "{plain}");
         let without = coloured.replace("\u{1b}[1;31m", "").replace("\u{1b}[1;32m", "").replace("\u{1b}[0m", "");

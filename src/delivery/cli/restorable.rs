@@ -158,7 +158,8 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         let reason = Reason::new(ReasonKind::NotFound, "none of the replicas asked for is configured");
-        return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
+        let command = args.sources.command("config check");
+        return Err(reason.with_hint(format!("`{command}` lists databases and their replicas")));
     }
     let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
     let saved = settings.storage.as_deref().map(journal::peek).unwrap_or_default();

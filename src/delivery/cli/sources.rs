@@ -88,12 +88,16 @@ impl Sources {
     pub fn read(&self) -> Result<Loaded, Reason> {
         let storage = settings(&self.0).ok().and_then(|settings| settings.storage);
         let names = storage.map(|path| remembered_names(&journal::peek(&path))).unwrap_or_default();
-        self.load(names, AskedBy::Nobody).map_err(|found| refused(refused_lines(&found)))
+        self.load(names, AskedBy::Nobody).map_err(|found| refused(refused_lines(&found), &self.args()))
     }
 
     /// From now on, places of `[[observe]]` are listed as an agent does.
     pub fn observe(&self, stores: Arc<Stores>) {
         self.1.begin(stores, Handle::current());
+    }
+
+    fn args(&self) -> SourceArgs {
+        SourceArgs { config_file: self.0.config_file.clone(), litestream_config: self.0.litestream_config.clone() }
     }
 
     fn load(&self, names: Names, asked: AskedBy) -> Result<Loaded, Refused> {
@@ -103,8 +107,9 @@ impl Sources {
 }
 
 /// Why a configuration is refused.
-fn refused(problems: String) -> Reason {
-    let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
+fn refused(problems: String, sources: &SourceArgs) -> Reason {
+    let command = sources.command("config check");
+    let hint = format!("`{command}` prints every problem and, when there is none, what would be watched");
     Reason::new(ReasonKind::Misconfigured, problems).with_hint(hint)
 }
 
@@ -115,7 +120,7 @@ fn refused(problems: String) -> Reason {
 /// All problems in one reason, a line each.
 pub fn web_config(settings: &Settings) -> Result<Option<endpoint::Loaded>, Reason> {
     let read = settings.web.config_file.as_deref().map(endpoint::load).transpose();
-    read.map_err(|problems| refused(lines(&problems)))
+    read.map_err(|problems| refused(lines(&problems), &SourceArgs::default()))
 }
 
 fn is_valid(web_config: &Path) -> bool {

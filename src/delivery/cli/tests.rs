@@ -158,3 +158,16 @@ fn help_teaches_with_examples() {
     assert!(long.contains("streamgauge check --litestream.config /etc/litestream.yml"), "{long}");
     assert!(parse("streamgauge --version").expect_err("a version").contains("(revision "));
 }
+
+#[test]
+fn commands_in_hints_carry_the_configuration_that_was_given() {
+    assert_eq!(SourceArgs::default().command("check app"), "streamgauge check app");
+    let sources = SourceArgs {
+        config_file: Some("/etc/a.toml".into()),
+        litestream_config: vec!["b.yml".into(), "the owner's $c.yml".into()],
+    };
+    let command = sources.command("check app");
+    let (before, last) = command.rsplit_once(" --litestream.config ").unwrap();
+    assert_eq!(before, "streamgauge check app --config.file /etc/a.toml --litestream.config b.yml");
+    assert_eq!(last, r"'the owner'\''s $c.yml'");
+}

@@ -147,3 +147,25 @@ mod tests {
         assert_eq!(planned(9).await, (Some(new), None));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::litestream::{Generation, SnapshotName};
+    use crate::infrastructure::store::MemoryStore;
+
+    #[tokio::test]
+    async fn a_state_is_older_where_something_was_written_later() {
+        let second = |second| Timestamp::from_second(second).unwrap();
+        let (store, generation) = (MemoryStore::new(), Generation(7));
+        store.put(generation.snapshot_key(SnapshotName { index: 0 }), "s", second(10));
+        for (offset, at) in [(0, 20), (100, 30)] {
+            store.put(generation.segment_key(SegmentName { index: 0, offset }), "w", second(at));
+        }
+        let older = async |point| plan(&store, &RestoreRequest::of(point)).await.unwrap().is_older;
+        assert!(!older(PlanTarget::Latest).await);
+        assert!(!older(PlanTarget::Time(second(31))).await);
+        assert!(older(PlanTarget::Time(second(25))).await);
+        assert!(older(PlanTarget::Time(second(15))).await);
+    }
+}

@@ -146,13 +146,6 @@ mod tests {
         assert_eq!(planned(6).await, (Some(old), Some("2222222222222222/00000000/00000000".to_owned())));
         assert_eq!(planned(9).await, (Some(new), None));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::litestream::{Generation, SnapshotName};
-    use crate::infrastructure::store::MemoryStore;
 
     #[tokio::test]
     async fn a_state_is_older_where_something_was_written_later() {

@@ -115,7 +115,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand drill" -l litest
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand drill" -l full -d 'Restore everything, even if a copy was kept from the previous drill'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand drill-worker" -s h -l help -d 'Print help'
-complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l url -d 'The agent to ask: http://host:port, https://host:port or unix:/path [default: as configured, otherwise http://127.0.0.1:10099]' -r
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l url -d 'The agent to ask: http://host:port, https://user:password@host:port or unix:/path [default: as configured, otherwise http://127.0.0.1:10099]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l config.file -d 'streamgauge\'s own configuration file' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l litestream.config -d 'Litestream\'s configuration file, v0.3 or v0.5 [repeatable]' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l ready -d 'Ask whether it is ready'
@@ -144,7 +144,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand metrics" -l form
 markdown\t''
 json\t''"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand metrics" -s h -l help -d 'Print help'
-complete -c streamgauge -n "__fish_streamgauge_using_subcommand why" -l url -d 'The agent to ask [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]' -r
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand why" -l url -d 'The agent to ask: http://host:port, https://user:password@host:port or unix:/path [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand why" -l config.file -d 'streamgauge\'s own configuration file' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand why" -l litestream.config -d 'Litestream\'s configuration file, v0.3 or v0.5 [repeatable]' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand why" -s h -l help -d 'Print help'

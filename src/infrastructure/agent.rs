@@ -1,9 +1,11 @@
 //! Asks an agent that runs elsewhere, or beside this process, for what it serves.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use aws_smithy_types::base64;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -13,8 +15,9 @@ use tokio::net::UnixStream;
 
 use super::config::{ListenAddress, Web};
 use super::endpoint;
-use super::http::failure::unreachable;
+use super::http::failure::{chain, tls_error, unreachable};
 use super::http::{TlsOptions, client};
+use super::percent;
 use crate::domain::limits::{AGENT_REASON_CHARS_MAX, AGENT_REPORT_BYTES_MAX};
 use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -25,6 +28,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What helps where the agent lets in only those who can say who they are.
 const UNIX_HINT: &str = "have the agent listen on a Unix socket as well (listen-address under [web], such as \
                          unix:/run/streamgauge/streamgauge.sock): its owner needs neither a password nor a certificate";
+
+/// An address as it may be shown: without the user and password that may stand in it.
+pub fn shown(address: &str) -> String {
+    login(address).0
+}
+
+/// An address without what stands before the host, and that: `user:password`.
+fn login(address: &str) -> (String, Option<&str>) {
+    let (scheme, rest) = address.split_at(address.find("://").map_or(0, |at| at + "://".len()));
+    match rest.rsplit_once('@').filter(|_| !address.starts_with("unix:")) {
+        Some((login, rest)) => (format!("{scheme}{rest}"), Some(login)),
+        None => (address.to_owned(), None),
+    }
+}
 
 /// How this host itself reaches an agent of this configuration: by a Unix socket if there is one, which asks for no
 /// password, and otherwise at the first address.
@@ -48,6 +65,7 @@ fn local(address: SocketAddr) -> SocketAddr {
 }
 
 /// The report of the agent at this address, such as `http://127.0.0.1:10099` or `unix:/run/streamgauge.sock`, as JSON.
+/// It is told the user and password in `https://user:password@host:port`.
 ///
 /// # Errors
 ///
@@ -66,11 +84,12 @@ pub async fn fetch_health(address: &str, ready: bool) -> Result<Bytes, Reason> {
 }
 
 async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
+    let (address, login) = login(address);
     let url = format!("{}{path}", address.trim_end_matches('/'));
     let asked = async {
         let answer = match address.strip_prefix("unix:") {
             Some(socket) => send_by_socket(Path::new(socket), path).await,
-            None => send(&url).await,
+            None => send(&url, login).await,
         }?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), AGENT_REPORT_BYTES_MAX).collect().await;
@@ -91,7 +110,7 @@ async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
     answered.map_err(|reason| reason.context(format_args!("get {url}")))
 }
 
-async fn send(url: &str) -> Result<http::Response<Incoming>, Reason> {
+async fn send(url: &str, login: Option<&str>) -> Result<http::Response<Incoming>, Reason> {
     let uri: Uri = url.parse().map_err(|_| Reason::new(ReasonKind::Misconfigured, "no valid address"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         let reason = Reason::new(ReasonKind::Misconfigured, "not an http:// address");
@@ -101,7 +120,27 @@ async fn send(url: &str) -> Result<http::Response<Incoming>, Reason> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let skip_verify = host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     let client = client::<Empty<Bytes>>(&TlsOptions { skip_verify, ..TlsOptions::default() }, PATIENCE)?;
-    client.get(uri).await.map_err(|error| unreachable(&error))
+    let tls = uri.scheme_str() == Some("https");
+    let mut request = Request::get(uri);
+    if let Some(login) = login {
+        let login = base64::encode(percent::decoded(login).0);
+        request = request.header(header::AUTHORIZATION, format!("Basic {login}"));
+    }
+    let request = request.body(Empty::new()).map_err(|_| Reason::new(ReasonKind::Misconfigured, "no valid address"))?;
+    client.request(request).await.map_err(|error| {
+        let reason = unreachable(&error);
+        match is_of_other_scheme(&error) {
+            false => reason,
+            true if tls => reason.with_hint("most likely no TLS is spoken there: ask http://"),
+            true => reason.with_hint("most likely TLS is spoken there: ask https://"),
+        }
+    })
+}
+
+/// Whether what answered is no HTTP where HTTP was expected, or no TLS where that was.
+fn is_of_other_scheme(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.downcast_ref().is_some_and(hyper::Error::is_parse))
+        || matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
 async fn send_by_socket(socket: &Path, path: &str) -> Result<http::Response<Incoming>, Reason> {

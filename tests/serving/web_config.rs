@@ -406,6 +406,17 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
         code == 1 && error.contains("the answer is 401 Unauthorized\nhint: have the agent listen on a Unix socket"),
         "{error}"
     );
+    // What stands in the address is told to the agent, and to nobody else.
+    let with = |login: &str| told(&["why", "CollectorStuck", &format!("--url=https://{login}@{}", agent.address)]);
+    let (code, out, error) = with("alice:gehe%69m");
+    assert!(code == 0 && out.contains(&format!("(the agent at https://{}, ", agent.address)), "{out}{error}");
+    assert!(!out.contains("alice"), "{out}");
+    let (_, out, error) = with("alice:s3cret");
+    let refused = format!("get https://{}/api/v1/report: the answer is 401 Unauthorized", agent.address);
+    assert!(out.contains(&refused) && !format!("{out}{error}").contains("s3cret"), "{out}{error}");
+    let (_, _, error) = told(&["healthcheck", &format!("--url=http://alice:geheim@{}", agent.address)]);
+    assert!(error.contains("hint: most likely TLS is spoken there: ask https://"), "{error}");
+    assert!(!error.contains("geheim"), "{error}");
 
     for (headers, expected) in [(WRONG, "401"), ("", "401"), (ALICE, "200")] {
         let answer = home.client().send(address, "POST", "/-/reload", headers).unwrap();

@@ -26,7 +26,7 @@ Examples:
 
 #[derive(Args, Debug)]
 pub struct HealthcheckArgs {
-    /// The agent to ask: http://host:port, https://host:port or unix:/path [default: as configured, otherwise
+    /// The agent to ask: http://host:port, https://user:password@host:port or unix:/path [default: as configured, otherwise
     /// http://127.0.0.1:10099]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

@@ -23,7 +23,7 @@ use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::SCHEMA;
 use crate::domain::verification::VerifyDepth;
-use crate::infrastructure::agent::{address_of, fetch_report};
+use crate::infrastructure::agent::{address_of, fetch_report, shown};
 use crate::infrastructure::config::ListenAddress;
 
 pub const AFTER_HELP: &str = "\
@@ -37,7 +37,8 @@ Exit code: 0, whatever the check says; 2 if there is no such check or database.
 Examples:
   streamgauge why ReplicationLag
   streamgauge why replicagap orders
-  streamgauge why HostGone --url http://10.0.0.7:10099";
+  streamgauge why HostGone --url http://10.0.0.7:10099
+  streamgauge why ReplicaGap --url https://user:password@backup.internal:10099";
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
@@ -49,7 +50,7 @@ pub struct WhyArgs {
     #[arg(value_name = "DATABASE")]
     pub database: Option<String>,
 
-    /// The agent to ask [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]
+    /// The agent to ask: http://host:port, https://user:password@host:port or unix:/path [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 
@@ -121,6 +122,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, NoEvidence> {
     let database = args.database.as_deref();
     let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {
+            let address = shown(&address);
             let report = read(&body).map_err(|reason| reason.context(format_args!("read the report of {address}")))?;
             return told(&report, check, database, &format!("the agent at {address}")).map_err(NoEvidence::NoDatabase);
         }

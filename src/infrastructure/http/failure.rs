@@ -13,10 +13,10 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
     if chain(error).any(|error| error.downcast_ref().is_some_and(is_late)) {
         return Reason::new(ReasonKind::Timeout, "no connection in time");
     }
-    let certificate = chain(error).find_map(|error| match unwrapped(error).downcast_ref() {
+    let certificate = match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(refused)) => Some(refused),
         _ => None,
-    });
+    };
     let reason = Reason::new(ReasonKind::Unreachable, root_cause(error));
     match certificate {
         None => reason,
@@ -64,6 +64,11 @@ pub(in super::super) fn by_status(status: u16) -> Reason {
 /// An error and its causes, outermost first.
 pub(in super::super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What TLS itself found wrong.
+pub(in super::super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    chain(error).find_map(|error| unwrapped(error).downcast_ref())
 }
 
 /// The error inside an I/O error, which is not its cause but stands in its place, possibly nested.

@@ -188,6 +188,45 @@ fn every_query_is_valid_and_has_an_answer() {
     nothing_is_said_without_agents(&site.prometheus_without_agents(&lab, PROMETHEUS[1]), &all);
 }
 
+/// Panels that add up what several agents say, series with their values, and what promtool makes of them; unknown is none.
+const SUMS: &[(&str, &[(&str, u32)], Option<u32>)] = &[
+    (
+        "agent / Databases not watched",
+        &[
+            ("streamgauge_databases{instance=\"observer\",state=\"remote\"}", 3),
+            ("streamgauge_databases{instance=\"observer\",state=\"missing\"}", 0),
+        ],
+        Some(0),
+    ),
+    ("agent / Databases not watched", &[("streamgauge_databases{instance=\"host\",state=\"missing\"}", 2)], Some(2)),
+];
+
+#[test]
+fn sums_over_several_agents_are_right() {
+    let lab = Lab::find();
+    let all = queries("standard");
+    let mut yaml = "evaluation_interval: 1m\ntests:\n".to_owned();
+    for (panel, series, expected) in SUMS {
+        let asked = all.iter().find(|asked| format!("{} / {}", asked.dashboard, asked.panel) == *panel).unwrap();
+        let series = series.iter().map(|(name, value)| {
+            let name = name.replacen('{', "{job=\"streamgauge\",", 1);
+            format!("      - {{series: '{name}', values: '{value}x10'}}\n")
+        });
+        let expected = expected.map(|value| format!("{{labels: '{{}}', value: {value}}}")).unwrap_or_default();
+        yaml += &format!(
+            "  - input_series:\n{}    promql_expr_test:\n      - {{expr: '{}', eval_time: 5m, exp_samples: [{expected}]}}\n",
+            series.collect::<String>(),
+            asked.selected(".+"),
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sums.yml");
+    fs::write(&file, yaml).unwrap();
+    for version in PROMETHEUS {
+        printed(lab.promtool(version).args(["test", "rules"]).arg(&file).output().unwrap()).unwrap();
+    }
+}
+
 /// Whose dashboards are drawn; the first is in the pictures. The others differ by what is not known of them.
 const DRAWN: [&str; 3] = ["stalled", "healthy", "unreachable"];
 

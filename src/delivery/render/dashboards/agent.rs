@@ -57,10 +57,10 @@ fn now() -> Vec<Panel> {
         ),
         stat(
             "Databases not watched",
-            "Databases that agents know and cannot watch.",
+            "Databases that agents know and cannot watch. Those of an observer, which sees replicas only, are watched.",
             Unit::Count,
             Scale::Trouble,
-            format!("sum({})", only(&DATABASES, &["state!=\"monitored\""])),
+            format!("sum({})", only(&DATABASES, &["state!~\"monitored|remote\""])),
         ),
         troubles(
             "Collectors that fail",

@@ -188,8 +188,11 @@ fn every_query_is_valid_and_has_an_answer() {
     nothing_is_said_without_agents(&site.prometheus_without_agents(&lab, PROMETHEUS[1]), &all);
 }
 
+/// Series with their values.
+type Series = &'static [(&'static str, u32)];
+
 /// Panels that add up what several agents say, series with their values, and what promtool makes of them; unknown is none.
-const SUMS: &[(&str, &[(&str, u32)], Option<u32>)] = &[
+const SUMS: &[(&str, Series, Option<u32>)] = &[
     (
         "agent / Databases not watched",
         &[
@@ -199,6 +202,30 @@ const SUMS: &[(&str, &[(&str, u32)], Option<u32>)] = &[
         Some(0),
     ),
     ("agent / Databases not watched", &[("streamgauge_databases{instance=\"host\",state=\"missing\"}", 2)], Some(2)),
+    ("fleet / Could be lost now", AGENTS_AND_OBSERVER, Some(100 + 7 + 5)),
+    ("fleet / Could be lost now", OBSERVER, Some(90 + 5)),
+];
+
+/// Two agents, each beside a database of the same name, and what an observer says of one of them and of another one.
+const AGENTS_AND_OBSERVER: Series = &[
+    ("streamgauge_database_size_bytes{instance=\"one\",database=\"app\"}", 4096),
+    ("streamgauge_replica_info{instance=\"one\",database=\"app\",replica=\"s3\",url=\"s3://one\"}", 1),
+    ("streamgauge_replica_unreplicated_bytes{instance=\"one\",database=\"app\",replica=\"s3\"}", 100),
+    ("streamgauge_database_size_bytes{instance=\"two\",database=\"app\"}", 4096),
+    ("streamgauge_replica_info{instance=\"two\",database=\"app\",replica=\"s3\",url=\"s3://two\"}", 1),
+    ("streamgauge_replica_unreplicated_bytes{instance=\"two\",database=\"app\",replica=\"s3\"}", 7),
+    OBSERVER[0],
+    OBSERVER[1],
+    OBSERVER[2],
+    OBSERVER[3],
+];
+
+/// What it says of the first of them counts where nobody there says it.
+const OBSERVER: Series = &[
+    ("streamgauge_replica_info{instance=\"eye\",database=\"a/app\",replica=\"s3\",url=\"s3://one\"}", 1),
+    ("streamgauge_replica_unreplicated_bytes{instance=\"eye\",database=\"a/app\",replica=\"s3\"}", 90),
+    ("streamgauge_replica_info{instance=\"eye\",database=\"a/more\",replica=\"s3\",url=\"s3://more\"}", 1),
+    ("streamgauge_replica_unreplicated_bytes{instance=\"eye\",database=\"a/more\",replica=\"s3\"}", 5),
 ];
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn database(profile: Profile) -> Dashboard {
         description: "What of a database could be lost, since when, and to which times it can be restored.",
         databases: Databases::Some,
         sections: vec![
-            section("", now()),
+            section("", now(profile)),
             section("Replication", replication(profile)),
             section("What is written", writes()),
             section("What there is to restore from", history()),
@@ -55,7 +55,7 @@ fn not(number: &Number) -> String {
     format!("1 - {}", of(number))
 }
 
-fn now() -> Vec<Panel> {
+fn now(profile: Profile) -> Vec<Panel> {
     vec![
         stat(
             "Safe until",
@@ -76,7 +76,7 @@ fn now() -> Vec<Panel> {
             "Committed bytes that are in no replica.",
             Unit::Bytes,
             Scale::Plain,
-            could_be_lost(),
+            could_be_lost(profile),
         ),
         stat(
             "Age of the proof",

@@ -39,10 +39,10 @@ fn now(profile: Profile) -> Vec<Panel> {
     vec![
         stat(
             "Could be lost now",
-            "Committed bytes that are in no replica, of all databases. What is unknown is not in this sum: see beside it.",
+            "Committed bytes that are in no replica, of all databases; what an observer says as well is counted once. What is unknown is not in this sum: see beside it.",
             Unit::Bytes,
             Scale::Plain,
-            could_be_lost(),
+            could_be_lost(profile),
         ),
         stat(
             "Lag unknown",

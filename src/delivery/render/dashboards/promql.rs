@@ -5,7 +5,9 @@ use crate::domain::check::outside::RPO_MET_30_DAYS;
 use crate::domain::check::{Check, PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS, catalogue};
 use crate::domain::number::Number;
 use crate::domain::number::agent::{BUILD, CHECK_BREACH, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
-use crate::domain::number::replica::{LAG, RPO, UNREPLICATED_BYTES, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
+use crate::domain::number::database::SIZE_BYTES;
+use crate::domain::number::replica::{INFO, LAG, RPO, UNREPLICATED_BYTES, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
+use crate::domain::profile::Profile;
 use crate::domain::verdict::Severity;
 
 /// Labels by which the variables of the dashboards select.
@@ -112,9 +114,22 @@ pub(super) fn of_each_database(best: &str, of: &str) -> String {
     format!("{best} by (job, instance, database) ({of})")
 }
 
-/// Committed bytes that are in no replica, of all databases.
-pub(super) fn could_be_lost() -> String {
-    format!("sum({})", of_each_database("min", &sound(&UNREPLICATED_BYTES)))
+/// Committed bytes that are in no replica, of all databases, each counted once: what an observer says of a replica is left out
+/// where the agent beside the database says it as well. Which replicas are the same shows by their URLs, which the smallest
+/// profile does not have.
+pub(super) fn could_be_lost(profile: Profile) -> String {
+    let bytes = sound(&UNREPLICATED_BYTES);
+    // What an observer watches has no files, and no size.
+    let beside = promql!("on (job, instance, database) {SIZE_BYTES}", SIZE_BYTES);
+    let told = promql!(
+        "({INFO} and {beside} and on (job, instance, database, replica) {UNREPLICATED_BYTES})",
+        INFO,
+        UNREPLICATED_BYTES
+    );
+    let twice = promql!("(({INFO} unless {beside}) and on (url) {told})", INFO);
+    let once = format!("{bytes} unless on (job, instance, database, replica) {twice}");
+    let bytes = if super::super::promql::profile(&once) <= profile { once } else { bytes };
+    format!("sum({})", of_each_database("min", &bytes))
 }
 
 /// The known lag of replicas as a share of their objective.

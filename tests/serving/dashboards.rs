@@ -204,7 +204,28 @@ const SUMS: &[(&str, Series, Option<u32>)] = &[
     ("agent / Databases not watched", &[("streamgauge_databases{instance=\"host\",state=\"missing\"}", 2)], Some(2)),
     ("fleet / Could be lost now", AGENTS_AND_OBSERVER, Some(100 + 7 + 5)),
     ("fleet / Could be lost now", OBSERVER, Some(90 + 5)),
+    ("fleet / Not restorable", &[REPORTED], Some(0)),
+    ("fleet / Not restorable", &[REPORTED, UNKNOWN], None),
+    ("fleet / Not restorable", &[REPORTED, UNKNOWN, HOLE, DAMAGED, NEVER], Some(2)),
 ];
+
+const REPORTED: (&str, u32) = ("streamgauge_report_timestamp_seconds{instance=\"one\"}", 1);
+const UNKNOWN: (&str, u32) = (
+    "streamgauge_check_status{instance=\"one\",database=\"x\",replica=\"s3\",check=\"NotRestorable\",status=\"unknown\"}",
+    1,
+);
+const HOLE: (&str, u32) = (
+    "streamgauge_check_breach{instance=\"one\",database=\"app\",replica=\"s3\",check=\"ReplicaGap\",severity=\"critical\"}",
+    1,
+);
+const DAMAGED: (&str, u32) = (
+    "streamgauge_check_breach{instance=\"one\",database=\"app\",replica=\"s3\",check=\"ReplicaCorrupt\",severity=\"critical\"}",
+    3,
+);
+const NEVER: (&str, u32) = (
+    "streamgauge_check_breach{instance=\"one\",database=\"new\",replica=\"s3\",check=\"NeverReplicated\",severity=\"critical\"}",
+    1,
+);
 
 /// Two agents, each beside a database of the same name, and what an observer says of one of them and of another one.
 const AGENTS_AND_OBSERVER: Series = &[

@@ -4,8 +4,8 @@ use super::panel::{
     Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stacked, stat, table, troubles,
 };
 use super::promql::{
-    NOTHING_RESTORES, breaks, checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported,
-    increase, lag, lag_of_objective, lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
+    breaks, checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag,
+    lag_of_objective, lag_unknown, not_restorable, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
 };
 use crate::domain::number::Number;
 use crate::domain::number::agent::{CHECKS, LARGEST_LAG, OLDEST_RECOVERY_POINT, OLDEST_VERIFIED};
@@ -60,10 +60,11 @@ fn now(profile: Profile) -> Vec<Panel> {
         ),
         stat(
             "Not restorable",
-            "Replicas from which nothing restores now.",
+            "Replicas whose latest state does not restore now. None is 0 only where that is known of every replica; else it \
+             is unknown.",
             Unit::Count,
             Scale::Trouble,
-            how_many_reported(&breaks(NOTHING_RESTORES)),
+            not_restorable(),
         ),
         troubles("Failing checks", "Checks that fail, of databases and of agents; listed below.", &failing),
         stat(

@@ -101,7 +101,7 @@ pub(super) fn breaks(checks: &str) -> String {
 }
 
 /// From which nothing restores.
-pub(super) const NOTHING_RESTORES: &str = "NeverReplicated|NotRestorable";
+const NOTHING_RESTORES: &str = "NeverReplicated|NotRestorable";
 
 /// The number of replicas whose latest state restores: what others have does not count.
 pub(super) fn sound(number: &Number) -> String {
@@ -156,6 +156,16 @@ pub(super) fn how_many(trouble: &str, among: &str) -> String {
 /// As [`how_many`], among agents that report.
 pub(super) fn how_many_reported(trouble: &str) -> String {
     how_many(trouble, &of(&REPORT_AT))
+}
+
+/// How many replicas there are whose latest state does not restore. None is 0 only where that is known of all.
+pub(super) fn not_restorable() -> String {
+    let broken = breaks(&format!("{NOTHING_RESTORES}|ReplicaCorrupt|ReplicaGap"));
+    let unknown = one_check("NotRestorable", "unknown");
+    promql!(
+        "count(count by (job, instance, database, replica) ({broken})) or (0 * count({REPORT_AT}) unless count({unknown}))",
+        REPORT_AT
+    )
 }
 
 /// The share of time within the recovery point objective, over 30 days: a recorded series.

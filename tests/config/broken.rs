@@ -147,7 +147,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":3: not YAML: while parsing a block collection, did not find expected '-' indicator",
     ]),
     ("nothing-to-watch.toml", &[
-        ": nothing to watch: name a litestream.yml with --litestream.config, or a [[database]] in streamgauge.toml",
+        ": nothing to watch: name a litestream.yml with --litestream.config, or a [[database]] or [[observe]] in streamgauge.toml",
     ]),
     ("path-and-dir.yml", &[
         ":2: dbs[0]: both `path` and `dir`; accepted: one of the two",

@@ -115,3 +115,15 @@ fn a_place_that_cannot_be_listed_is_not_ok() {
     assert_eq!((told.status.code(), &*out), (Some(2), "incomplete: 0 databases, 0 warnings\n"), "{error}");
     assert!(error.starts_with("error: file://") && error.contains("no such file"), "{error}");
 }
+
+#[test]
+fn a_mistake_in_one_file_does_not_hide_those_in_another() {
+    let files = Files::new();
+    files.write("web.yml", "basic_auth_users:\n  alice: not a hash\n").write("none.yml", "dbs: [{}]\n");
+    let check = ["config", "check", "--web.config.file", "web.yml", "--litestream.config", "none.yml"];
+    let told = told(&files, &check);
+    let error = files.short(&String::from_utf8_lossy(&told.stderr));
+    assert_eq!(told.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: DIR/none.yml:1: "), "{error}");
+    assert!(error.contains("\nerror: DIR/web.yml:2: basic_auth_users.alice: not a bcrypt hash"), "{error}");
+}

@@ -9,7 +9,7 @@ use super::sources::{Sources, unlisted, web_config};
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::human;
 use crate::domain::printable::printable;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::notify::place;
@@ -21,12 +21,20 @@ use crate::infrastructure::store::is_supported;
 ///
 /// All problems.
 pub fn main(args: &ConfigCheckArgs) -> Result<ExitCode, Reason> {
-    let read = || {
-        let mut loaded = Sources::of_check(args).read()?;
-        loaded.warnings.extend(web_config(&loaded.settings)?.into_iter().flat_map(|web| web.warnings));
-        Ok(loaded)
+    let sources = Sources::of_check(args);
+    // What is wrong with one of them says nothing about the other.
+    let web = sources.settings().ok().map(|settings| web_config(&settings)).transpose();
+    let loaded = match (sources.read(), web) {
+        (Ok(mut loaded), Ok(web)) => {
+            loaded.warnings.extend(web.flatten().into_iter().flat_map(|web| web.warnings));
+            loaded
+        }
+        (read, web) => {
+            let refused = [read.err(), web.err()].into_iter().flatten();
+            let lines: Vec<String> = refused.map(|reason| reason.message).collect();
+            return Err(Reason::new(ReasonKind::Misconfigured, lines.join("\n")));
+        }
     };
-    let loaded = read().map_err(|reason: Reason| Reason { hint: None, ..reason })?;
     output::print(&text(&loaded))?;
     unlisted(&loaded.sources).map_or(Ok(ExitCode::SUCCESS), Err)
 }

@@ -144,7 +144,8 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
     if nothing && sink.is_clean() {
         let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
         sink.problem(place.problem(
-            "nothing to watch: name a litestream.yml with --litestream.config, or a [[database]] in streamgauge.toml",
+            "nothing to watch: name a litestream.yml with --litestream.config, or a [[database]] or [[observe]] in \
+             streamgauge.toml",
         ));
     }
 

@@ -430,7 +430,12 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
 
     // A mistake leaves in force what was there before.
     home.write("tls_server_config:\n  cert_file: none.pem\n");
-    wait_for("the mistake", || agent.process.log_lines("web configuration not reloaded") == 1);
+    let refused = "\"web configuration not read; the previous one stays in force\"";
+    wait_for("the mistake", || agent.process.log_lines(refused) == 1);
+    let log = agent.process.log();
+    let about: Vec<&str> = log.lines().filter(|line| line.contains("none.pem")).collect();
+    let said = |line: &&str| line.contains("level=error") && line.contains("in force\"") && line.contains("problems=");
+    assert!(!about.is_empty() && about.iter().all(said), "{about:#?}");
     assert_eq!(status(home.client(), ALICE).as_deref(), Some("200"));
     let reload = client::by_socket(&place.join("agent.sock"), "POST", "/-/reload");
     assert!(reload.starts_with("HTTP/1.1 500") && reload.contains("none.pem: no such file"), "{reload}");

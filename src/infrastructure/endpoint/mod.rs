@@ -134,8 +134,8 @@ impl Endpoint {
 }
 
 fn refused(file: &Path, problems: &[Problem]) {
-    tracing::warn!(?file, "web configuration not reloaded: the one before stays in force");
-    problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    tracing::error!(?file, problems, "web configuration not read; the previous one stays in force");
 }
 
 /// Takes in each change of the files.

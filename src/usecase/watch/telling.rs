@@ -359,8 +359,10 @@ fn alert(alert: &Alert, count: Option<usize>) {
         tracing::warn!(alert = name, severity, count, database, replica, since, reason, hint, "{what} firing");
     } else {
         let ended = alert.ending();
-        let after = alert.until().map(|at| spoken(age_seconds(alert.fired_at.unwrap_or(alert.active_at), at)));
-        tracing::info!(alert = name, severity, count, database, replica, after, "{what} {ended}");
+        // It was kept for a while after that, which counts for nothing.
+        let held = alert.until().map(|at| spoken(age_seconds(alert.active_at, at)));
+        let until = alert.until().map(second);
+        tracing::info!(alert = name, severity, count, database, replica, held, until, "{what} {ended}");
     }
 }
 

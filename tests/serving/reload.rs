@@ -40,8 +40,10 @@ fn a_new_file_is_taken_over_and_a_bad_one_is_not() {
     wait_for("the second database", || up(&agent, "b") == Some(1.0));
 
     fs::write(&agent.config, watching(settings, [&a, &c])).unwrap();
+    assert_eq!(agent.process.log_lines("leaving="), 0);
     agent.process.signal(Signal::HUP);
     wait_for("the third database", || up(&agent, "c") == Some(1.0));
+    wait_for("the second to be told of", || agent.process.log_lines("databases=3 leaving=1 replicas=0") == 1);
     wait_for("the second to go", || up(&agent, "b").is_none());
 
     let config = agent.config.display();

@@ -205,7 +205,10 @@ impl Agent {
         let databases = self.shared.fleet.subjects.len();
         let replicas: usize = self.shared.fleet.subjects.values().map(|subject| subject.replicas.len()).sum();
         if result.is_ok() && (asked || told) {
-            tracing::info!(databases, replicas, "configuration reloaded");
+            // They are among the others until they have been gone for long enough.
+            let leaving = self.shared.fleet.subjects.values().filter(|subject| subject.gone_since.is_some()).count();
+            let leaving = (leaving > 0).then_some(leaving);
+            tracing::info!(databases, leaving, replicas, "configuration reloaded");
         } else if databases > before {
             tracing::info!(databases, replicas, "more databases are watched");
         }

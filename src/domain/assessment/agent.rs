@@ -99,7 +99,7 @@ impl CostReport {
 pub struct StateReport {
     /// Whether the last attempt succeeded; `None` before the first.
     pub saved: Option<bool>,
-    /// When it was last saved; `None` before the first time.
+    /// When it was last saved since the start; `None` before the first time.
     pub last_saved_at: Option<Timestamp>,
     /// Why the last attempt failed.
     pub reason: Option<Reason>,

@@ -169,10 +169,9 @@ fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {
     Some(match (state.saved, &state.reason, age) {
         (Some(false), reason, age) => {
             let why = reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Explanation::Known(format!(
-                "{why}; last saved {}",
-                age.map_or_else(|| "never".into(), |age| format!("{age} ago"))
-            ))
+            // When the agent before this one saved what is there is not known.
+            let last = age.map_or_else(|| "not saved since the start".into(), |age| format!("last saved {age} ago"));
+            Explanation::Known(format!("{why}; {last}"))
         }
         (Some(true), _, Some(age)) => Explanation::Known(format!("saved {age} ago")),
         _ => Explanation::Unknown("nothing has been saved yet".into()),
@@ -296,7 +295,9 @@ mod tests {
         check(&with(StateReport::default()), &["StateNotSaved unknown: nothing has been saved yet"]);
         let reason = Some(Reason::new(ReasonKind::Failed, "write state.sqlite: no space left"));
         let failing = StateReport { saved: Some(false), reason, ..saved.clone() };
-        check(&with(failing), &["StateNotSaved fail: write state.sqlite: no space left; last saved 10 s ago"]);
+        check(&with(failing.clone()), &["StateNotSaved fail: write state.sqlite: no space left; last saved 10 s ago"]);
+        let restarted = StateReport { last_saved_at: None, ..failing };
+        check(&with(restarted), &["StateNotSaved fail: write state.sqlite: no space left; not saved since the start"]);
         check(&with(StateReport { set_aside: 1, ..saved }), &["StateSetAside fail: damaged state was set aside"]);
     }
 

@@ -70,4 +70,13 @@ fn an_agent_that_answers_is_the_evidence_and_else_one_look_is() {
     let (code, out, error) = told(&["why", "DatabaseUnreadable", "nobody", &config]);
     assert_eq!((code, out.as_str()), (2, ""), "{error}");
     assert!(error.contains("nobody: no such database"), "{error}");
+
+    // Where it cannot be read, nobody knows which agent is meant.
+    fs::write(home.path().join("streamgauge.toml"), "[web]\nlisten-adress = []\n").unwrap();
+    let (code, out, error) = told(&["why", "DatabaseUnreadable", &config]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    let mistake = "streamgauge.toml:2: web.listen-adress: unknown key";
+    let evidence = out.split("\n\nMeaning. ").next().unwrap();
+    assert!(evidence.contains("Right now: no evidence. ") && evidence.contains(mistake), "{out}");
+    assert!(!evidence.contains("http://"), "{out}");
 }

@@ -24,7 +24,6 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::SCHEMA;
 use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::agent::{address_of, fetch_report, shown};
-use crate::infrastructure::config::ListenAddress;
 
 pub const AFTER_HELP: &str = "\
 What the check says right now comes from the agent if one answers, and otherwise from one look like that of \
@@ -116,9 +115,11 @@ impl From<Reason> for NoEvidence {
 /// The evidence of a check right now, from the agent or from a look.
 fn evidence(args: &WhyArgs, check: &Check) -> Result<String, NoEvidence> {
     let sources = Sources::new(&args.sources);
-    let configured = || sources.settings().ok().map(|settings| address_of(&settings.web));
-    let address = args.url.clone().or_else(configured);
-    let address = address.unwrap_or_else(|| format!("http://{}", ListenAddress::DEFAULT));
+    // Of another agent than the one that is configured, nothing is said.
+    let address = match &args.url {
+        Some(url) => url.clone(),
+        None => address_of(&sources.settings()?.web),
+    };
     let database = args.database.as_deref();
     let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {

@@ -35,6 +35,18 @@ async fn pages_that_no_file_holds_are_missed() {
     assert!(report.findings[0].detail.contains("from 3 to 7 pages, and page 5 is in no file"), "{report:?}");
     assert!(report.findings[0].needed);
 
+    // A restart does not make it well until its files were read again.
+    let mut ledger = Ledger::new(VerifyDepth::Content, Budget::new(10 << 30), false);
+    assert!(ledger.restore(&bench.ledger.save()));
+    let mut restarted = Bench::with(replica, ledger);
+    restarted.denied = true;
+    restarted.look().await;
+    assert_eq!(restarted.report().findings, report.findings);
+    restarted.denied = false;
+    restarted.wait(3600);
+    restarted.settle().await;
+    assert_eq!(restarted.report().findings, report.findings);
+
     put(replica, 0, (4, 4), 4096, 7, &[5]);
     bench.settle().await;
     assert_eq!(bench.findings(), [], "a later file holds what was missing");

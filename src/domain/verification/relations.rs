@@ -37,8 +37,12 @@ impl Ledger {
         if self.odd.is_none() && found.is_empty() {
             return;
         }
+        let before = std::mem::take(&mut self.odd_mut().related);
+        // After a restart it is only known again once the pages of some files were read again.
+        let undecided = |name: &ObjectName| self.odd().suspects.get(name).is_some_and(|it| !it.waiting.is_empty());
+        let still = before.iter().filter(|(name, fault)| fault.kind == FindingKind::PagesMissing && undecided(name));
+        found.extend(still.map(|(name, fault)| (*name, fault.kind, fault.detail.clone())));
         let related = &mut self.odd_mut().related;
-        let before = std::mem::take(related);
         related.extend(found.into_iter().map(|(name, kind, detail)| {
             let same = before.iter().find(|(known, fault)| (*known, fault.kind) == (name, kind));
             let seen_at = same.map_or(now, |(_, fault)| fault.seen_at);

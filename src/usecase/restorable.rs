@@ -162,8 +162,8 @@ impl Contents {
     async fn date_upload(&mut self, store: &dyn ReplicaStore) {
         let (Some(keys), Some(files), true) = (self.keys(), self.levels.files(), self.uploaded) else { return };
         let Some(oldest) = files.iter().min_by_key(|file| (file.max, file.level)).copied() else { return };
-        let made = by_headers(store, keys, &[oldest]).await;
-        self.late = made.first().map(|made| oldest.created.duration_since(made.created));
+        let made = header(store, keys, &oldest).await.ok();
+        self.late = made.map(|made| oldest.created.duration_since(made.timestamp));
     }
 
     /// The coverage map of the newest layout. `damaged` holds keys.
@@ -361,6 +361,10 @@ mod tests {
         store.put(LevelKeys::Hex.key(9, name), header.encode().to_vec(), made + late);
         let found = contents(&store, &BTreeSet::new()).await.unwrap();
         assert_eq!((found.uploaded(), found.late()), (true, Some(late)));
+        let unreadable = MemoryStore::flat();
+        unreadable.put(LevelKeys::Hex.key(9, name), "no header", made);
+        let found_there = contents(&unreadable, &BTreeSet::new()).await.unwrap();
+        assert_eq!((found_there.uploaded(), found_there.late()), (true, None));
         let caveats = |kind| found.map(&BTreeSet::new(), kind, made + late).caveats;
         assert_eq!(caveats(StoreKind::S3), []);
         assert!(caveats(StoreKind::File)[0].detail.starts_with("finds nothing here"), "{:?}", caveats(StoreKind::File));

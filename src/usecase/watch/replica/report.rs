@@ -65,13 +65,10 @@ impl WatchedReplica {
 
     /// Notes how much waits, which does not become less before something arrives.
     fn note_waiting(&mut self, now: Moment) {
-        let seen = self.exposure(now);
-        let Some((since, bytes)) = seen.unreplicated_since.zip(seen.unreplicated_bytes) else {
-            return self.waiting = None;
-        };
-        let before = self.waiting.take().filter(|waiting| waiting.since == since);
-        let bytes = before.map_or(0, |waiting| waiting.bytes).max(bytes);
-        self.waiting = Some(Box::new(Waiting { since, bytes }));
+        let Exposure { unreplicated_since, unreplicated_bytes, .. } = self.exposure(now);
+        let before = self.waiting.take().filter(|waiting| Some(waiting.since) == unreplicated_since);
+        let bytes = before.map(|waiting| waiting.bytes).max(unreplicated_bytes);
+        self.waiting = unreplicated_since.zip(bytes).map(|(since, bytes)| Box::new(Waiting { since, bytes }));
     }
 
     fn exposure(&self, now: Moment) -> Exposure {

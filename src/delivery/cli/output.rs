@@ -45,11 +45,13 @@ pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
 /// A path as it can be typed into a shell.
 pub fn typed(path: &Path) -> String {
     let text = printable(&path.display().to_string());
+    if is_plain(&text) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A shell takes the text as it stands.
+pub fn is_plain(text: &str) -> bool {
     let usual = |character: char| character.is_ascii_alphanumeric() || "._/-:+@%,".contains(character);
-    match !text.is_empty() && text.chars().all(usual) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
+    !text.is_empty() && text.chars().all(usual)
 }
 
 fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {

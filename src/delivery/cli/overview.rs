@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::args::SourceArgs;
 use super::blocks::{coloured, counted, state_of};
+use super::output::is_plain;
 use crate::delivery::render::terminal::{align, fit, wrapped};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
@@ -131,8 +132,7 @@ fn last(lines: &[Line<'_>], sources: &SourceArgs) -> String {
     let mut text = counted(&words);
     if let Some(worst) = lines.iter().find(|line| line.word > Word::Ok && line.database.is_some()) {
         // Only what can be typed as it is, into a shell as well.
-        let usual = |character: char| character.is_ascii_alphanumeric() || "._/-".contains(character);
-        let plain = worst.name.len() <= NAME_COLUMNS && worst.name.chars().all(usual) && !worst.name.starts_with('-');
+        let plain = worst.name.len() <= NAME_COLUMNS && is_plain(worst.name) && !worst.name.starts_with('-');
         let name = if plain { worst.name } else { "DATABASE" };
         text += &format!("; `{}` shows one in full", sources.command(&format!("check {name}")));
         if let Some(check) = worst.checks().first() {

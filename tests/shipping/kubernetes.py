@@ -120,10 +120,17 @@ def rendered(values):
     return [document for text in manifests for document in yaml.safe_load_all(text) if document]
 
 
+def linked(file, settings):
+    """A file whose links to the agents are as Prometheus scrapes them."""
+    text, scheme = file.read_text(), settings.get("scheme", "http")
+    for instance in ("{{ $labels.instance }}", "${__data.fields.instance}"):
+        text = text.replace(f"http://{instance}", f"{scheme}://{instance}")
+    return text
+
+
 def chart():
     cases = sorted(CHART.glob("ci/*-values.yaml"))
     check(len(cases) >= 4, "no ci values")
-    rules = yaml.safe_load((ROOT / "alerts/streamgauge.rules.yml").read_text())
     count = 0
     for case in cases:
         values = yaml.safe_load(case.read_text())
@@ -167,7 +174,8 @@ def chart():
             found = {key: value for key, value in endpoint.items() if key not in ("port", "relabelings")}
             check(found == given, f"{case.name}: {found} of {given}")
         for rule in kinds.get("PrometheusRule", []):
-            check(rule["spec"] == rules, f"{case.name}: these are not the rules of alerts/")
+            rules = linked(ROOT / "alerts/streamgauge.rules.yml", settings)
+            check(rule["spec"] == yaml.safe_load(rules), f"{case.name}: these are not the rules of alerts/")
         for kind in ("PodMonitor", "PrometheusRule"):
             for document in kinds.get(kind, []):
                 given = values[kind[0].lower() + kind[1:]]
@@ -178,8 +186,10 @@ def chart():
         for config in kinds.get("ConfigMap", []):
             for name, text in config["data"].items():
                 if name.endswith(".json"):
-                    same = json.loads(text) == json.loads((ROOT / "dashboards" / name).read_text())
+                    same = json.loads(text) == json.loads(linked(ROOT / "dashboards" / name, settings))
                     check(same, f"{case.name}: {name} is not that of dashboards/")
+    secured = json.dumps(rendered(yaml.safe_load((CHART / "ci/secured-values.yaml").read_text())))
+    check(secured.count("https://{{ $labels.instance") > 9 < secured.count("https://${__data.fields"), "no links by https")
     everything = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
     kinds = valid(rendered(everything), CHART_VERSIONS, "everything")
     (boards,) = [config for config in kinds["ConfigMap"] if config["metadata"]["name"].endswith("-dashboards")]

@@ -43,3 +43,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "streamgauge.socket" -}}
 unix:/tmp/streamgauge.sock
 {{- end }}
+
+{{/* A file whose links to the agents are those of browsers: https where Prometheus scrapes by https. Takes root and text. */}}
+{{- define "streamgauge.linked" -}}
+{{- $scheme := printf "%s://" .root.Values.podMonitor.scheme }}
+{{- .text | replace "http://{{ $labels.instance }}" (print $scheme "{{ $labels.instance }}") | replace "http://${__data.fields.instance}" (print $scheme "${__data.fields.instance}") }}
+{{- end }}

@@ -17,6 +17,7 @@ use crate::domain::number::store::{
     REQUESTS,
 };
 use crate::domain::profile::Profile;
+use crate::domain::verdict::Severity;
 
 pub(super) fn agent(_: Profile) -> Dashboard {
     Dashboard {
@@ -169,8 +170,13 @@ fn stores() -> Vec<Panel> {
 
 fn notifications() -> Vec<Panel> {
     vec![
-        stacked("Alerts", "Those of the agents' own engine. Nobody is told of what is suppressed.", Unit::Count)
-            .ask("{{severity}} {{state}}", promql!("sum by (severity, state) ({ALERTS})", ALERTS))
+        Severity::ALL
+            .iter()
+            .rev()
+            .fold(
+                stacked("Alerts", "Those of the agents' own engine. Nobody is told of what is suppressed.", Unit::Count),
+                |panel, severity| panel.judged("{{severity}} {{state}}", scale_of(*severity), alerts_of(*severity)),
+            )
             .ask("dropped", promql!("sum({ALERTS_DROPPED})", ALERTS_DROPPED)),
         lines("Messages per second", "Those that receivers accepted, and attempts that failed.", Unit::Count)
             .ask("{{instance}} {{receiver}}", rate(&NOTIFICATIONS))
@@ -200,4 +206,17 @@ fn process() -> Vec<Panel> {
             .objective("{{instance}} limit", of_process(&PROCESS_MAX_FDS))
             .width(8),
     ]
+}
+
+fn alerts_of(severity: Severity) -> String {
+    let of_severity = only(&ALERTS, &[&format!("severity=\"{}\"", severity.as_str())]);
+    format!("sum by (severity, state) ({of_severity})")
+}
+
+fn scale_of(severity: Severity) -> Scale {
+    match severity {
+        Severity::Critical => Scale::Trouble,
+        Severity::Warning => Scale::Doubt,
+        Severity::Info => Scale::Plain,
+    }
 }

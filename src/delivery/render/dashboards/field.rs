@@ -75,8 +75,8 @@ fn decimals(unit: Unit, scale: Scale) -> Option<u8> {
 /// What is different for some fields of a panel.
 pub(super) fn overrides(panel: &Panel) -> Vec<Value> {
     let Kind::Table(labels) = panel.kind else {
-        let lines = panel.queries.iter().enumerate().filter(|(_, query)| query.role != Role::Value);
-        return lines.map(|(index, query)| over("byFrameRefID", &letter(index), &line(query))).collect();
+        let lines = panel.queries.iter().map(line).enumerate().filter(|(_, properties)| !properties.is_empty());
+        return lines.map(|(index, properties)| over("byFrameRefID", &letter(index), &properties)).collect();
     };
     let columns = panel.queries.iter().filter(|query| !query.name.is_empty());
     let mut all: Vec<Value> = columns.map(|query| over("byName", query.name, &column(query))).collect();
@@ -98,18 +98,27 @@ fn over(matcher: &str, of: &str, properties: &[(&str, Value)]) -> Value {
     json!({"matcher": {"id": matcher, "options": of}, "properties": properties})
 }
 
+/// What is different for a line.
 fn line(query: &Query) -> Vec<(&'static str, Value)> {
     let unit = query.unit.map(|unit| ("unit", json!(unit.id())));
-    let own = if query.role == Role::Objective {
-        vec![
+    let own = match (query.role, query.scale) {
+        (Role::Objective, _) => vec![
             ("color", json!({"mode": "fixed", "fixedColor": "red"})),
             ("custom.lineStyle", json!({"fill": "dash", "dash": [10, 10]})),
             ("custom.fillOpacity", json!(0)),
-        ]
-    } else {
-        vec![("custom.axisPlacement", json!("right"))]
+        ],
+        (Role::Right, _) => vec![("custom.axisPlacement", json!("right"))],
+        (Role::Value, Scale::Trouble) => vec![("color", toned(query, "red"))],
+        (Role::Value, Scale::Doubt) => vec![("color", toned(query, "orange"))],
+        (Role::Value, _) => Vec::new(),
     };
     unit.into_iter().chain(own).collect()
+}
+
+/// One colour for a single line, and its shades for one line for each label.
+fn toned(query: &Query, colour: &str) -> Value {
+    let mode = if query.name.contains("{{") { "shades" } else { "fixed" };
+    json!({"mode": mode, "fixedColor": colour})
 }
 
 fn column(query: &Query) -> Vec<(&'static str, Value)> {

@@ -5,7 +5,7 @@ use super::panel::{
 };
 use super::promql::{
     breaks, checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag,
-    lag_of_objective, lag_unknown, not_restorable, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
+    lag_of_objective, lag_unknown, not_restorable, of, one_check, only, promql, proof_age, rpo_met_over_30_days, sound, up,
 };
 use crate::domain::number::Number;
 use crate::domain::number::agent::{CHECKS, LARGEST_LAG, OLDEST_RECOVERY_POINT, OLDEST_VERIFIED};
@@ -17,6 +17,7 @@ use crate::domain::number::replica::{
 };
 use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_BUDGET, REQUEST_DOLLARS_PER_MONTH};
 use crate::domain::profile::Profile;
+use crate::domain::verdict::Status;
 
 pub(super) fn fleet(profile: Profile) -> Dashboard {
     Dashboard {
@@ -141,8 +142,8 @@ fn objective() -> Vec<Panel> {
             "How many replicas are behind by more than their recovery point objective, and of how many that is unknown.",
             Unit::Count,
         )
-        .ask("beyond", format!("sum({} > bool 1)", lag_of_objective()))
-        .ask("unknown", how_many_reported(&lag_unknown())),
+        .judged("beyond", Scale::Trouble, format!("sum({} > bool 1)", lag_of_objective()))
+        .judged("unknown", Scale::Doubt, how_many_reported(&lag_unknown())),
         lines(
             "Largest lag against its objective",
             "The ten replicas with the largest lag, as a share of their objective.",
@@ -160,12 +161,19 @@ fn objective() -> Vec<Panel> {
             format!("min({})", rpo_met_over_30_days()),
         ),
         stacked("Checks that do not pass", "Of how many databases or replicas, whichever profile is served.", Unit::Count)
-            .ask("{{check}} {{status}}", promql!("sum by (check, status) ({CHECKS}) > 0", CHECKS)),
+            .judged("{{check}} {{status}}", Scale::Trouble, not_passing(Status::Fail))
+            .judged("{{check}} {{status}}", Scale::Doubt, not_passing(Status::Unknown)),
         lines("Worst of all replicas", "Of those of which it is known, whichever profile is served.", Unit::Seconds)
             .ask("lag", promql!("max({LARGEST_LAG})", LARGEST_LAG))
             .ask("since the oldest recovery point", oldest(&OLDEST_RECOVERY_POINT))
             .ask("since the oldest proof", oldest(&OLDEST_VERIFIED)),
     ]
+}
+
+/// Of how many databases and replicas each check has this result.
+fn not_passing(status: Status) -> String {
+    let of_status = only(&CHECKS, &[&format!("status=\"{}\"", status.as_str())]);
+    format!("sum by (check, status) ({of_status}) > 0")
 }
 
 /// How long ago the oldest of all agents was.

@@ -72,7 +72,7 @@ pub(super) struct Query {
     pub(super) expr: String,
     /// Where it is not that of the panel.
     pub(super) unit: Option<Unit>,
-    /// How a column is coloured.
+    /// How a column, or a line by its nature, is coloured.
     pub(super) scale: Scale,
     pub(super) role: Role,
 }
@@ -205,6 +205,12 @@ impl Panel {
     /// A line or a value.
     pub(super) fn ask(self, name: &'static str, expr: String) -> Self {
         self.with(Query { name, expr, unit: None, scale: Scale::Plain, role: Role::Value })
+    }
+
+    /// A line that means something bad, or something to be looked into, and has the colour of that: of `Trouble` or `Doubt`.
+    /// Several are shades of it.
+    pub(super) fn judged(self, name: &'static str, scale: Scale, expr: String) -> Self {
+        self.with(Query { name, expr, unit: None, scale, role: Role::Value })
     }
 
     /// A dashed line that bounds the others.

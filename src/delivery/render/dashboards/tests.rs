@@ -468,3 +468,31 @@ fn they_are_provisioned_as_they_are_and_imported_with_a_question() {
         }
     }
 }
+
+/// Grafana's own palette begins with green.
+#[test]
+fn lines_of_what_is_wrong_are_red_and_of_what_is_unknown_orange() {
+    let (bad, doubtful) = (["beyond", "fail", "critical"], ["unknown", "warning"]);
+    let colour = |query: &str, legend: &str| {
+        // The word is in the legend, or in the one label that the legend shows of what is asked.
+        let asks = |label: &str, word: &str| legend.contains(label) && query.contains(&format!("=\"{word}\""));
+        let says = |word: &&str| legend == *word || asks("{{status}}", word) || asks("{{severity}}", word);
+        let red = bad.iter().any(|word| says(word)).then_some("red");
+        red.or_else(|| doubtful.iter().any(|word| says(word)).then_some("orange"))
+    };
+    let seen = std::cell::Cell::new(0);
+    each_panel(|place, panel| {
+        if panel["type"] != "timeseries" {
+            return;
+        }
+        for target in list(&panel["targets"]) {
+            let Some(wanted) = colour(text(&target["expr"]), text(&target["legendFormat"])) else { continue };
+            let own = |over: &&Value| over["matcher"]["options"] == target["refId"];
+            let over = list(&panel["fieldConfig"]["overrides"]).iter().find(own).expect("a colour of its own");
+            let found = list(&over["properties"]).iter().find(|property| property["id"] == "color").expect("a colour");
+            assert_eq!(found["value"]["fixedColor"], wanted, "{place}");
+            seen.set(seen.get() + 1);
+        }
+    });
+    assert!(seen.get() > 6);
+}

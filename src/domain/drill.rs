@@ -190,6 +190,9 @@ pub struct DrillRestored {
 /// The step that compares what was restored with the live database.
 pub const COMPARE: &str = "compare";
 
+/// The step that says how old what was restored is beside the live database.
+pub const RECENCY: &str = "recency";
+
 /// One step of a drill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

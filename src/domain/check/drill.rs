@@ -21,11 +21,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "RestoreDrillFailed",
         title: "The last conclusive restore drill passed",
         summary: "{database}: the restore drill of {replica} failed",
-        description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
-        action: "See with `streamgauge drill` which step fails, and find out first which of the two is damaged, the replica or the \
-                 database itself (`PRAGMA integrity_check` on both). Only if it is the replica, stop Litestream, give it a new \
-                 and empty path, run `litestream reset` on the database, and start it. A drill by hand does not end this alert: the \
-                 agent's next one does, soon after what is missing or damaged is good again.",
+        description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong or too old.",
+        action: "See with `streamgauge drill` which step fails; the runbook says what each step means. Before you reset \
+                 anything, find out which of the two is damaged, the replica or the database itself (`PRAGMA integrity_check` \
+                 on both).",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],
         explain: |context, on| failed(context, on.database()?, on.replica()?),

@@ -2,11 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{DrillDownload, DrillHistory, DrillRecord, DrillResult};
+use super::{DrillDownload, DrillHistory, DrillRecord, DrillResult, RECENCY};
 use crate::domain::limits::{
     DRILL_DOWNLOADS_MAX, DRILL_PROBES_MAX, DRILL_RECORD_CHECKS_MAX, DRILL_RECORD_OBJECTS_MAX, DRILL_RECORD_TEXT_MAX,
 };
-use crate::domain::reason::ReasonKind;
 
 /// The time over which downloads are counted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -23,12 +22,11 @@ impl DrillHistory {
         self.downloads.drain(..excess);
     }
 
-    /// The last drill that came to an end did not restore, or restored what is wrong. That only the answer to a query of the
-    /// configuration was not the one that was asked for is no such thing.
+    /// The last drill that came to a result did not restore, or restored what is wrong. What restores and is only older than
+    /// the live database, or gives another answer to a query of the configuration than was asked for, is no such thing.
     pub fn did_not_restore(&self) -> bool {
         let failed = self.last.as_deref().filter(|last| last.result == DrillResult::Failed);
-        let query = failed.and_then(|last| last.reason.as_ref()).is_some_and(|why| why.kind == ReasonKind::Failed);
-        self.last_conclusive == Some(DrillResult::Failed) && !query
+        self.last_conclusive == Some(DrillResult::Failed) && !failed.is_some_and(restored)
     }
 
     /// Remembers how the drill ended that began last.
@@ -100,6 +98,14 @@ fn cut(mut record: DrillRecord) -> DrillRecord {
     record
 }
 
+/// Whether a drill that failed has restored what it should: only its age, or the answer to a query, is not what was wanted.
+fn restored(failed: &DrillRecord) -> bool {
+    let steps = || failed.checks.iter().filter(|check| check.result == DrillResult::Failed);
+    let queries = || failed.probes.iter().filter(|probe| probe.result == DrillResult::Failed);
+    let blamed = steps().next().is_some() || queries().next().is_some();
+    failed.restored.is_some() && blamed && steps().all(|check| check.name == RECENCY)
+}
+
 fn shorten(text: &mut String) {
     if let Some((at, _)) = text.char_indices().nth(DRILL_RECORD_TEXT_MAX) {
         text.truncate(at);
@@ -110,8 +116,7 @@ fn shorten(text: &mut String) {
 #[cfg(test)]
 pub(in crate::domain) mod tests {
     use super::*;
-    use crate::domain::drill::{DrillCheck, DrillRestored};
-    use crate::domain::reason::Reason;
+    use crate::domain::drill::{DrillCheck, DrillRestored, ProbeRecord};
     use crate::domain::restore::RestoredObject;
 
     fn at(second: i64) -> Timestamp {
@@ -140,6 +145,23 @@ pub(in crate::domain) mod tests {
             restore_seconds: Some(4.0),
             seconds: 10.0,
         }
+    }
+
+    fn copy(objects: Vec<RestoredObject>) -> DrillRestored {
+        DrillRestored {
+            layout: "v0.5".into(),
+            position: "TXID 1".into(),
+            recovery_point: at(0),
+            bytes: 1,
+            page_size: 4096,
+            sha256: None,
+            objects,
+            shortfall: None,
+        }
+    }
+
+    fn step(name: &str) -> DrillCheck {
+        DrillCheck { name: name.into(), result: DrillResult::Passed, detail: "so".into(), seconds: 0.0 }
     }
 
     #[test]
@@ -202,41 +224,32 @@ pub(in crate::domain) mod tests {
 
     #[test]
     fn what_did_not_restore_stays_so_until_a_drill_passes() {
+        use DrillResult::*;
         let mut history = DrillHistory::default();
-        let mut conclude = |result, kind| {
-            let reason = Some(Reason::new(kind, "so"));
-            history.conclude(DrillRecord { reason, ..record(0, result) }, at(0));
+        let mut conclude = |result, restored: bool, steps: &[(&str, DrillResult)], query| {
+            let step = |&(name, result): &(&str, _)| DrillCheck { result, ..step(name) };
+            let query = ProbeRecord { name: "q".into(), result: query, value: None, detail: "so".into() };
+            let (checks, probes) = (steps.iter().map(step).collect(), vec![query]);
+            let restored = restored.then(|| copy(Vec::new()));
+            history.conclude(DrillRecord { restored, checks, probes, ..record(0, result) }, at(0));
             history.did_not_restore()
         };
-        assert!(conclude(DrillResult::Failed, ReasonKind::Corrupt));
-        assert!(conclude(DrillResult::Inconclusive, ReasonKind::Timeout));
-        assert!(!conclude(DrillResult::Failed, ReasonKind::Failed), "an answer is another one");
-        assert!(conclude(DrillResult::Failed, ReasonKind::NotFound));
-        assert!(!conclude(DrillResult::Passed, ReasonKind::Failed));
-        assert!(!conclude(DrillResult::Inconclusive, ReasonKind::Timeout));
+        assert!(conclude(Failed, false, &[("restore", Failed)], Passed));
+        assert!(conclude(Inconclusive, false, &[], Passed), "nothing has shown otherwise");
+        assert!(!conclude(Failed, true, &[("restore", Passed), (RECENCY, Passed)], Failed), "a query");
+        assert!(!conclude(Failed, true, &[("restore", Passed), (RECENCY, Failed)], Passed), "its age");
+        assert!(conclude(Failed, true, &[("compare", Failed), (RECENCY, Failed)], Failed));
+        assert!(conclude(Failed, true, &[], Passed), "it does not say why");
+        assert!(!conclude(Passed, true, &[], Passed));
+        assert!(!conclude(Inconclusive, false, &[], Passed));
     }
 
     #[test]
     fn a_record_is_cut_to_what_can_be_kept_of_many() {
         let object = RestoredObject { key: "k".into(), bytes: 1, checksum: "c".into() };
         let mut long = record(0, DrillResult::Passed);
-        long.restored = Some(DrillRestored {
-            layout: "v0.5".into(),
-            position: "TXID 1".into(),
-            recovery_point: at(0),
-            bytes: 1,
-            page_size: 4096,
-            sha256: None,
-            objects: vec![object; 1000],
-            shortfall: None,
-        });
-        let check = DrillCheck {
-            name: "quick_check".into(),
-            result: DrillResult::Passed,
-            detail: "é".repeat(5000),
-            seconds: 0.0,
-        };
-        long.checks = vec![check; 1000];
+        long.restored = Some(copy(vec![object; 1000]));
+        long.checks = vec![DrillCheck { detail: "é".repeat(5000), ..step("quick_check") }; 1000];
         (long.dollars, long.seconds) = (f64::INFINITY, f64::NAN);
         let mut history = DrillHistory::default();
         history.conclude(long, at(0));

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::outcome::{ONLY_IN_FULL, RECENCY};
+use super::outcome::ONLY_IN_FULL;
 use super::{Drill, blocking};
-use crate::domain::drill::{COMPARE, DrillResult};
+use crate::domain::drill::{COMPARE, DrillResult, RECENCY};
 use crate::domain::human::spoken;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
 use crate::domain::litestream::{Folder, HEADER_SIZE, Layout, Listed, LtxFile, LtxHeader, Txid};

@@ -1,6 +1,6 @@
 //! The result of a drill: which problems are the backup's fault, and which only kept the drill from finding out.
 
-use crate::domain::drill::{COMPARE, DrillRecord, DrillResult};
+use crate::domain::drill::{COMPARE, DrillRecord, DrillResult, RECENCY};
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// Checks that may remain unanswered without anything being wrong: where positions do not allow an answer, or a constraint
@@ -13,7 +13,6 @@ const OF_THE_DATA: &[&str] = &[FOREIGN_KEYS, CONSTRAINTS];
 /// The finding of a check that only a full drill makes.
 pub(super) const ONLY_IN_FULL: &str = "only in full drills";
 
-pub(super) const RECENCY: &str = "recency";
 pub(super) const FOREIGN_KEYS: &str = "foreign_key_check";
 /// SQLite's quick check and its integrity check find rows that violate CHECK constraints; they are told apart.
 pub(super) const CONSTRAINTS: &str = "check_constraints";

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::SystemTime;
 
 use streamgauge_testkit::orders;
-use streamgauge_testkit::replicator::{DATABASE, Replicator};
+use streamgauge_testkit::replicator::{DATABASE, Pace, Replicator};
 
 use super::{Outcome, say};
 
@@ -81,9 +81,8 @@ pub fn hold(root: &Path) -> Outcome {
         let directory = directory(root, number);
         std::fs::create_dir_all(&directory)?;
         let mut replicator = Replicator::create(&directory)?;
+        replicator.pace = Pace::LITESTREAM;
         replicator.tick(now()?)?;
-        // Once a minute a snapshot of each of 10 000 would be another bench.
-        (replicator.abilities.snapshot, replicator.abilities.compact) = (false, false);
         Ok((orders::open(&directory.join(DATABASE))?, replicator))
     };
     let mut databases = (from.parse()?..until.parse()?).map(open).collect::<Outcome<Vec<_>>>()?;

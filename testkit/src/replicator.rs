@@ -23,15 +23,37 @@ pub const DATABASE: &str = "app.db";
 pub const METADATA: &str = ".app.db-litestream";
 pub const REPLICA: &str = "replica";
 
-/// How often each thing happens: Litestream's defaults, shortened so that a demo shows them.
-const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
-/// Between two snapshots.
-pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
-/// After this a snapshot goes, unless it is the newest.
-pub const SNAPSHOT_RETENTION: Duration = Duration::from_secs(180);
-/// After this a file of level 0 goes, once it is merged.
-pub const RAW_RETENTION: Duration = Duration::from_secs(20);
+/// How often each thing happens, and how long files are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub compaction: Duration,
+    pub checkpoint: Duration,
+    pub snapshot: Duration,
+    /// After this a snapshot goes, unless it is the newest.
+    pub snapshot_retention: Duration,
+    /// After this a file of level 0 goes, once it is merged.
+    pub raw_retention: Duration,
+}
+
+impl Pace {
+    /// The defaults of Litestream v0.5: its first level of compaction, `checkpoint-interval`, `snapshot` and `l0-retention`.
+    pub const LITESTREAM: Self = Self {
+        compaction: Duration::from_secs(30),
+        checkpoint: Duration::from_secs(60),
+        snapshot: Duration::from_secs(24 * 3600),
+        snapshot_retention: Duration::from_secs(24 * 3600),
+        raw_retention: Duration::from_secs(5 * 60),
+    };
+
+    /// The same, shortened so that a demo shows it.
+    pub const DEMO: Self = Self {
+        compaction: Duration::from_secs(10),
+        checkpoint: Duration::from_secs(20),
+        snapshot: Duration::from_secs(60),
+        snapshot_retention: Duration::from_secs(180),
+        raw_retention: Duration::from_secs(20),
+    };
+}
 
 /// The parts of the replicator that work; faults turn them off.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +102,7 @@ pub struct Replicator {
     /// What others took out of the replica, with its bytes.
     lost: Vec<(FileId, replica::File<()>, Vec<u8>)>,
     pub abilities: Abilities,
+    pub pace: Pace,
 }
 
 impl Replicator {
@@ -113,6 +136,7 @@ impl Replicator {
             due: Due::default(),
             lost: Vec::new(),
             abilities: Abilities::ALL,
+            pace: Pace::DEMO,
         };
         replicator.hold_read()?;
         Ok(replicator)
@@ -146,17 +170,17 @@ impl Replicator {
 
     fn replicate(&mut self, now: u64) -> io::Result<()> {
         self.sync(now)?;
-        if is_due(&mut self.due.checkpoint, CHECKPOINT_INTERVAL, now) {
+        if is_due(&mut self.due.checkpoint, self.pace.checkpoint, now) {
             self.checkpoint()?;
         }
         if !self.abilities.upload {
             return Ok(());
         }
         self.upload(now)?;
-        if self.abilities.snapshot && is_due(&mut self.due.snapshot, SNAPSHOT_INTERVAL, now) {
+        if self.abilities.snapshot && is_due(&mut self.due.snapshot, self.pace.snapshot, now) {
             self.snapshot(now)?;
         }
-        if self.abilities.compact && is_due(&mut self.due.compaction, COMPACTION_INTERVAL, now) {
+        if self.abilities.compact && is_due(&mut self.due.compaction, self.pace.compaction, now) {
             self.compact(now)?;
         }
         self.retain(now)
@@ -254,7 +278,7 @@ impl Replicator {
 
     fn retain(&mut self, now: u64) -> io::Result<()> {
         let before = |retention: Duration| milliseconds(now) - milliseconds(whole_milliseconds(retention));
-        let (raw, snapshots) = (before(RAW_RETENTION), before(SNAPSHOT_RETENTION));
+        let (raw, snapshots) = (before(self.pace.raw_retention), before(self.pace.snapshot_retention));
         for file in self.replica.expired_raw(|file| file.at < raw) {
             self.replica.local.remove(&file.max);
             remove(&path(&self.metadata, file))?;

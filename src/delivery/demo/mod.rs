@@ -16,7 +16,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use streamgauge_testkit::replicator::{DATABASE, RAW_RETENTION, REPLICA, SNAPSHOT_INTERVAL, SNAPSHOT_RETENTION};
+use streamgauge_testkit::replicator::{DATABASE, Pace, REPLICA};
 
 pub use self::fault::{FAULTS, Fault};
 pub use self::peer::{PeerArgs, peer_main};
@@ -145,9 +145,9 @@ fn litestream_yml(directory: &Path) -> String {
          snapshot: {{interval: {}s, retention: {}s}}\n\
          l0-retention: {}s\n\
          dbs:\n  - path: {:?}\n    replica: {{type: file, path: {:?}, sync-interval: 1s}}\n",
-        SNAPSHOT_INTERVAL.as_secs(),
-        SNAPSHOT_RETENTION.as_secs(),
-        RAW_RETENTION.as_secs(),
+        Pace::DEMO.snapshot.as_secs(),
+        Pace::DEMO.snapshot_retention.as_secs(),
+        Pace::DEMO.raw_retention.as_secs(),
         directory.join(DATABASE),
         directory.join(REPLICA),
     )

@@ -22,10 +22,12 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/DAMAGE.md");
 const HEAD: &str = "\
 # What can damage a replica, and what notices it
 
-tests/damage.rs damages a replica of Litestream 0.5.17 (a snapshot of TXID 4, and level-0 files 1 to 8) on purpose, and also
-writes this table. *Other bytes* is a restore that exits with code 0 and gives a different database than the one that was asked
-for, an older or a wrong one. `-timestamp` asks for the time of the newest file, which is the state before it. `check` is
-`streamgauge check --verify content` beside the live database; where it names checks, its exit code is 2.
+tests/damage.rs damages a replica of Litestream 0.5.17 on purpose (a snapshot of TXID 4, and level-0 files 1 to 8), and
+writes this table.
+
+- *Other bytes* means that a restore exits with code 0 but gives an older or wrong database.
+- `-timestamp` asks for the time of the newest file, which gives the state before that file.
+- `check` is `streamgauge check --verify content` beside the live database. When it names checks, its exit code is 2.
 
 | damage | `litestream restore` | `-timestamp` | `check` | `streamgauge restore` | `streamgauge drill` |
 |---|---|---|---|---|---|

@@ -32,13 +32,13 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md
 const HEAD: &str = "\
 # What spot checks find, how soon, and what they cost
 
-Every hour, the first page and 16 randomly chosen pages of the live database are compared with the replica's newest version of
-them. A difference is reported when a second round, which follows at once, sees it again.
+Every hour, the agent compares the first page and 16 randomly chosen pages of the live database with the replica's newest
+version of them. If they differ, a second round follows at once; the difference is reported if that round sees it again.
 
-The table shows how likely it is that differing pages, *k* of *n*, are found within a given time, with the defaults
-(`spot-interval = 1h`, `spot-pages = 16`). A unit test compares the formula with a simulation of the rounds; tests/spot.rs writes
-this table. It does not count that page 1 is always compared, although a different history or an older state hardly ever has the
-same page 1 as the database.
+The table shows how likely it is that a given number of differing pages is found within a given time, with the defaults
+(`spot-interval = 1h`, `spot-pages = 16`). It does not count page 1. That page is always compared, and a different history or
+an older state hardly ever has the same page 1 as the database. tests/spot.rs writes the table, and compares its formula with
+a simulation of the rounds.
 
 | database with pages of 4096 bytes | differing pages | one round | a day | a week |
 |---|---|---|---|---|
@@ -90,19 +90,26 @@ fn the_document_says_what_is_found_and_what_it_costs() {
     let daily = |count: u64| (count as f64 * a_day) as u64;
     let dollars = usual_prices(StoreKind::S3, "").unwrap().dollars(daily(requests), 0, daily(bytes));
     text += &format!(
-        "\nSpot checks are not meant to find a single rotten page in a large database. For that, each object is read again in full, on
-average once a day and within 36 hours, as far as a quarter of the bytes that may be read per day allows (`content` in
-`[verify]`), and a restore drill compares every page.
+        "\n**What they do not find.** Spot checks are not meant to find a single rotten page in a large database. For that, the agent
+reads each object again in full, on average once a day and within 36 hours, as far as a quarter of the daily limit for
+reading allows (`content` in `[verify]`), and a restore drill compares every page.
 
-A round takes {requests} requests, one for each page. Where the pages are is known from verification, which reads each object
-once; after a restart of the agent, the header and index of everything that a restore needs are read again. No listing is needed.
-This makes {} requests and at most {} KiB a day for each replica, ${dollars:.4} a day and ${:.3} a month at S3's prices, and counts
-towards the bytes that verification may read per day. Directories are free. Reading objects again takes at most 16 MiB a day from
-a bucket, $0.0015 a day. A live page takes no request: the WAL is read up to the replica's position, from plain files.
+**What they cost.** A round takes {requests} requests, one for each page: {} requests and at most {} KiB a day for each replica,
+${dollars:.4} a day and ${:.3} a month at S3's prices. They count towards the daily limit for reading. Directories are free.
+Reading objects again takes at most 16 MiB a day from each replica in a bucket, $0.0015 a day.
 
-Some pages are not compared: those of v0.3 replicas, whose objects do not say where in them a page is; those of encrypted replicas
-and of databases on another host; and, in a database larger than about 4 GB, pages that have not changed since the newest snapshot,
-whose index is too large to be read by itself. ContentUncompared fires when nothing could be compared for more than a day.
+- No listing is needed: verification, which reads each object once, knows where the pages are. After a restart, the agent
+  reads the header and index of everything that a restore needs again.
+- A live page takes no request: the agent reads the WAL up to the replica's position, from plain files.
+
+**What they cannot compare**:
+
+- pages of v0.3 replicas, whose objects do not say where a page is in them;
+- pages of encrypted replicas, and of databases on another host;
+- in a database larger than about 4 GB, pages that have not changed since the newest snapshot, whose index is too large to
+  read on its own.
+
+ContentUncompared fires when nothing could be compared for more than a day.
 ",
         daily(requests),
         daily(bytes) >> 10,

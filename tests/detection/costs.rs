@@ -149,83 +149,88 @@ fn day(case: &Case, how: How) -> (Bill, Bill) {
 const HEAD: &str = "\
 # What watching costs
 
-The requests of a day for one replica in a bucket, with the intervals as they are by default, counted at a simulated store over a
-whole day that begins three hours after the agent (tests/detection/costs.rs, which also writes this table), and dollars at the prices
-of Amazon S3: $0.005 for 1000 listings, $0.0004 for 1000 reads. Compactions, snapshots and retention are those of Litestream by
-default, where nothing else is said. What `[verify]`, drills, spot checks and beacons read comes on top; each has a limit of its
-own, and a round of spot checks, one each hour, begins with a look.
+The table shows one day of requests for one replica in a bucket, with the default intervals, and what they cost at the prices
+of Amazon S3: $0.005 for 1000 listings, $0.0004 for 1000 reads. tests/detection/costs.rs counts them at a simulated store,
+over a whole day that begins three hours after the agent, and writes this table. Unless the table says otherwise,
+compactions, snapshots and retention are Litestream's defaults. What `[verify]`, drills, spot checks and beacons read comes
+on top; each has its own limit, and a round of spot checks, one an hour, begins with a look.
 
-- **Everything listed**: what a script does that lists the replica every 10 seconds, folder by folder: the folders, and 1000 objects
-  with each request. One that lists a small replica in one go takes a sixth of the requests for v0.5.
+- **Everything listed**: what a script needs that lists the replica every 10 seconds, folder by folder: the folders, and then
+  1000 objects with each request. A script that lists a small v0.5 replica in one go takes a sixth of the requests.
 - **New objects listed**: `listing-interval = \"10s\"` and `level-interval = \"1m\"`.
-- **By default**: next objects are asked for by name.
+- **By default**: the agent asks for the next objects by name.
 
-For v0.5, the real agent runs. For v0.3, its looks at the replica do, as often as the agent makes them: each 10 seconds while the
-database is written, else each 5 minutes.
+For v0.5, the whole agent runs. For v0.3, only its looks at the replica run, as often as the agent makes them: every 10
+seconds while the database is written, otherwise every 5 minutes.
 
 | database | everything listed: requests | $ a day | new objects listed: $ a day | by default: listings | reads | $ a day | × fewer requests | × cheaper |
 |---|---|---|---|---|---|---|---|---|
 ";
 
 const TAIL: &str = "
-Replicas in directories and on SFTP and WebDAV servers are listed by each look.
+In directories and on SFTP and WebDAV servers, each look lists the replica.
 
 ## Idle databases
 
-A database that is on the same host, has committed nothing since all of it was proven, and nothing for two hours, is *at rest*: its
-replica cannot be behind, Litestream has compacted what was committed last, and what remains to be seen is whether it is still there.
+A database on the same host is *at rest* when it has committed nothing for two hours, and nothing since all of it was proven.
+Its replica cannot be behind, and Litestream has compacted what was committed last; all that remains to be seen is whether
+the replica is still there.
 
-- Of the replicas at rest in one store, to which the agent has one login, one is looked at each `idle-interval`: the one whose last
-  look is the oldest. A single one is therefore looked at each 5 minutes, and each of 1000 seldom, though the store as often as
-  before.
-- When that look fails, or finds that something is gone, all the others are looked at at once, as many at a time as `concurrency`
-  allows.
-- Everything is listed each `idle-reconcile-interval`, 6 hours, and as soon as a commit is seen and the last such listing is older
-  than `reconcile-interval`. A replica with less than 1000 objects takes one request for that in S3, Google Cloud Storage, Azure and
-  OSS.
+- **In turn.** Of the replicas at rest in one store (with one login), the agent looks at one every `idle-interval`: the one
+  whose last look is the oldest. A single replica is therefore looked at every 5 minutes. Each of 1000 is looked at seldom,
+  but their store as often as before.
+- **If that look fails**, or finds that something is gone, the agent at once looks at all the others, as many at a time as
+  `concurrency` allows.
+- **Everything is listed** every `idle-reconcile-interval`, 6 hours, and also when a commit is seen and the last such listing
+  is older than `reconcile-interval`. For a replica with fewer than 1000 objects in S3, Google Cloud Storage, Azure or OSS,
+  that is one request.
 
-Not seen until the turn of a replica comes, or its listing: that it alone was deleted, or damaged. With n replicas at rest, that
-takes n × 5 minutes, and never more than 6 hours (a day for a v0.3 replica with more than 24 000 objects). An agent that sees the bucket alone does not know what is idle: it looks each
-`idle-interval`, and lists everything each `reconcile-interval`.
+If only one replica is deleted or damaged, the agent does not see it before that replica's turn or its listing. With n
+replicas at rest, that takes n × 5 minutes, and never more than 6 hours (a day for a v0.3 replica with more than 24 000
+objects). An agent that sees only the bucket does not know what is idle: it looks every `idle-interval`, and lists everything
+every `reconcile-interval`.
 
 ## v0.3
 
-A segment begins where the one before it ends, or at the start of the next WAL index. A look reads the newest segment, which says
-where it ends, and asks for the next one by that name, until it has reached the place where the database was when the look began. A
-segment that is found so follows the one before it in the same WAL index without a gap. That an index is complete when the next one
-begins is Litestream's promise, which uploads the last segment of one before the first of the next; a listing or a drill proves
-it. The recovery point does not wait for a listing. Where nothing follows although
-something was committed, new segments, snapshots and generations are listed, at most each `listing-interval`.
+A segment begins where the one before it ends, or at the start of the next WAL index. A look reads the newest segment, which
+says where it ends, and asks for the next one by that name, until it has reached the place where the database was when the
+look began. A segment found in this way follows the one before it in the same WAL index without a gap, so the recovery point
+does not wait for a listing. That an index is complete when the next one begins is Litestream's promise: it uploads the last
+segment of one index before the first of the next. A listing or a drill proves it.
+
+If nothing follows although something was committed, the agent lists new segments, snapshots and generations, at most every
+`listing-interval`.
 
 | what is listed | how often | what it shows |
 |---|---|---|
-| new segments of the generation, its new snapshots, other generations | each `reconcile-interval`; each `listing-interval` while the replica is behind | that replication went on in another generation, or with v0.5; snapshots |
-| everything | each `reconcile-interval`; once a day with more than 24 000 objects | deleted objects: those that retention takes, and others |
+| new segments of the generation, its new snapshots, other generations | every `reconcile-interval`; every `listing-interval` while the replica is behind | that replication went on in another generation, or with v0.5; snapshots |
+| everything | every `reconcile-interval`; once a day with more than 24 000 objects | deleted objects: those that retention takes, and others |
 
-Not seen in between: a segment in the middle that was deleted, for up to a day in a large replica. (In directories and on SFTP and
-WebDAV servers, which are listed by each look, that shows each `level-interval`, a minute.) The newest one is seen by each
-look, as nothing new is believed that does not follow it, and that nothing is new is only said while it is there.
+Between listings, the agent does not see that a segment in the middle was deleted, for up to a day in a large replica. (In
+directories and on SFTP and WebDAV servers, which each look lists, it sees that every `level-interval`, a minute.) Each look
+checks the newest segment: it believes only segments that follow it, and says that nothing is new only while it is there.
 
 ## How a look at v0.5 does without a listing
 
-Level 0 has one object for each TXID, so that the name of the next one is known. A look asks for the first 100 bytes of the one
-that Litestream wrote last beside the database, which its metadata directory says; where that is not there, or does not show, for
-those before it, or for the ones that follow the newest known. The answer is the header of the file: the same bytes that prove
-how far the replica is when it was listed. Where nothing is new, the header of the newest known file is read again.
+Level 0 has one object for each TXID, so the name of the next one is known. A look asks for the first 100 bytes of the file
+that Litestream wrote last, according to its metadata directory beside the database. If that file is not in the bucket yet,
+or the directory does not say, the look asks for the files before it, or for those that follow the newest known. The answer
+is the header of the file: the same bytes that prove how far a listed replica has got. If nothing is new, the look reads the
+header of the newest known file again.
 
-| a look by name | says | does not say |
+| a look by name | shows | does not show |
 |---|---|---|
-| finds a file | it is there, and how far in the WAL it reaches: its commits are in the bucket, and lag is as exact as with a listing | that all those before it are there, unless each was asked for (up to three are) |
+| finds a file | it is there, and how far in the WAL it reaches: its commits are in the bucket, and lag is as exact as with a listing | that all files before it are there, unless it asked for each (up to three) |
 | finds nothing new | the newest known file is still there, with the same header: the replica is as far as it was | that no other object was deleted since the last listing |
 | fails | nothing: the look failed | |
 
-Lag therefore advances with each look. **The recovery point waits**: it does not pass a file that was not seen, until the next
-listing shows all of them, or a hole. New objects are listed
+Lag therefore advances with each look. **The recovery point waits**: it does not pass a file that was not seen, until the
+next listing shows all of them, or a hole. The agent lists new objects
 
 - `listing-interval` after the last listing, when something is new or Litestream has written more than the replica shows;
-- each `idle-interval`, when nothing beside the database says how far Litestream is (an agent that sees the bucket alone);
-- at once, when the replica does not restore, its newest file is gone, another, or not what its name says, or the store refuses to
-  say whether there is a next one (S3 does so to those who may not list).
+- every `idle-interval`, when nothing beside the database says how far Litestream is (an agent that sees only the bucket);
+- at once, when the replica does not restore, when its newest file is gone, was replaced or is not what its name says, or
+  when the store refuses to say whether there is a next one (S3 refuses if you may not list).
 ";
 
 /// What looks were meant to cost, and do.
@@ -238,20 +243,21 @@ fn shortfall(rows: &[Row]) -> String {
         "
 ## What falls short
 
-What looks were meant to cost, and what they do:
+What looks were meant to cost, and what they do cost:
 
-| | meant | reached |
+| | goal | reached |
 |---|---|---|
-| idle, against everything listed each 10 seconds | 10 000 × fewer requests | {:.0} × alone in a bucket, {:.0} × as one of 1000 |
+| idle, against everything listed every 10 seconds | 10 000 × fewer requests | {:.0} × alone in a bucket, {:.0} × as one of 1000 |
 | v0.5, written every second, against the same | 50 × cheaper | {:.0} ×; {:.0} × with 720 hours of history |
-| the same, against what is new listed each 15 seconds | 4 × cheaper | {:.1} ×; {:.1} × where it is written as often |
-| v0.3, 720 hours, against everything listed each 10 seconds | 2000 × cheaper | {:.0} × written, {:.0} × idle |
+| the same, against new objects listed every 15 seconds | 4 × cheaper | {:.1} ×; {:.1} × if it is written as often |
+| v0.3, 720 hours, against everything listed every 10 seconds | 2000 × cheaper | {:.0} × written, {:.0} × idle |
 
-- **Idle and alone.** 10 000 × fewer would be five requests a day. Such a replica is looked at each 5 minutes on purpose: that its place
-  is gone shows soon, for ${:.4} a day. A longer `idle-interval` makes it cheaper.
-- **Written all the time.** Listings are ${:.4} of the ${:.4} a day: level 0 once a minute, every level each 5 minutes. Only they show that
-  all that is needed is still there, compaction and retention delete objects all the time, and the recovery point waits for them. By
-  name alone it would be {:.0} × cheaper. A longer `listing-interval` lets the recovery point wait longer, and lag stays as exact.
+- **Idle and alone.** 10 000 × fewer would be five requests a day. The agent looks at such a replica every 5 minutes on
+  purpose: for ${:.4} a day, you learn soon that its bucket is gone. A longer `idle-interval` makes it cheaper.
+- **Written all the time.** Listings are ${:.4} of the ${:.4} a day: level 0 once a minute, every level every 5 minutes.
+  Compaction and retention delete objects all the time, and only listings show that everything needed is still there; the
+  recovery point waits for them. By name alone it would be {:.0} × cheaper. With a longer `listing-interval` the recovery point
+  waits longer, and lag stays as exact.
 ",
         alone.fewer(),
         one_of_many.fewer(),

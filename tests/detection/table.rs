@@ -10,21 +10,25 @@ const HEAD: &str = "\
 # What is detected, and how soon
 
 Each fault is a script that runs against the real agent, with a simulated database, Litestream 0.5 and bucket, over hours of
-simulated time (tests/detection.rs, which also writes this table). Every 15 seconds, the built-in engine, the rules of
-`streamgauge rules --profile full` in promtool 2.42, and alerts/streamgauge.rules.yml in 3.x judge the same report; the latter not
-at the instants at which something changes, as they may see that 15 seconds later. Unless a remark mentions a difference, they agree
-on every alert, and whatever a row does not name stayed silent from beginning to end. AgentDown, AgentAbsent, Watchdog and
-RpoBudgetBurn, which only Prometheus can see, are not compared. Times run from the fault to the first evaluation at which the
-alert was pending, and to the one at which it fired, rounded up to minutes. The agent looks at the database every 15 seconds
-here (every second where it is killed), and otherwise uses its defaults; the database is written every 15 seconds unless the
-fault says otherwise. A false alarm is an alert that the fault should not raise, or that fires before it.
+simulated time. tests/detection.rs runs them, and writes the table.
 
-Of several idle databases on one host whose replicas are in one bucket, one is looked at every 5 minutes in turn. What happens to the
-bucket, or to the login, is therefore detected as soon as with a single idle database, as below, and then all of them are looked at.
-What happens to one replica alone is seen when its turn comes: with 20 of them after at most 105 minutes (tests/detection/fleet.rs),
-with 72 and more after at most 6 hours, when everything is listed again (`idle-reconcile-interval`; a day for a v0.3 replica with more
-than 24 000 objects); a round of spot checks, one
-each hour by default, begins with a look and notices it within about an hour.
+- **Times** run from the fault to the first evaluation at which the alert was pending, and to the one at which it fired,
+  rounded up to minutes.
+- **Silent, rightly**: every alert that a row does not name stayed silent from beginning to end. A *false alarm* is an alert
+  that the fault should not raise, or that fires before the fault.
+- **Intervals.** Here, the agent looks at the database every 15 seconds (every second if it is killed), and otherwise uses
+  its defaults. The database is written every 15 seconds unless the fault says otherwise.
+- **Three judges.** Every 15 seconds, the built-in engine, the rules of `streamgauge rules --profile full` in promtool 2.42,
+  and alerts/streamgauge.rules.yml in 3.x judge the same report. Unless a remark mentions a difference, they agree on every
+  alert. The third is not compared at the instants at which something changes, because it may see the change 15 seconds
+  later. AgentDown, AgentAbsent, Watchdog and RpoBudgetBurn, which only Prometheus can see, are not compared.
+
+If several idle databases on one host have their replicas in one bucket, the agent looks at one of them every 5 minutes, in
+turn. A fault of the bucket or of the login is therefore detected as soon as with a single idle database, as below, and then
+all of them are looked at. A fault of one replica is seen when its turn comes: with 20 replicas after at most 105 minutes
+(tests/detection/fleet.rs), with 72 or more after at most 6 hours, when everything is listed again
+(`idle-reconcile-interval`; a day for a v0.3 replica with more than 24 000 objects). A round of spot checks, by default one
+an hour, begins with a look and notices the fault within about an hour.
 
 | fault | detected by | pending | firing | silent, rightly | false alarms | remark |
 |---|---|---|---|---|---|---|

@@ -241,7 +241,7 @@ fn shortfall(rows: &[Row]) -> String {
     let [lists, reads] = [Bill { reads: 0.0, ..busy.named }, Bill { lists: 0.0, ..busy.named }].map(Bill::dollars);
     format!(
         "
-## What falls short
+## Goals, and what was reached
 
 What looks were meant to cost, and what they do cost:
 

@@ -23,8 +23,9 @@ pub(super) static CHECKS: &[Check] = &[
         name: "CollectorStuck",
         title: "Every collector finishes its rounds",
         summary: "streamgauge: collector {collector} is stuck",
-        description: "Collector {collector} has not finished a round for {value}: what it shows is as old as that.",
-        action: "Look for a hanging filesystem (a dead network mount) and check the agent's log; restart the agent.",
+        description: "Collector {collector} has not finished a round for {value}: what it shows is at least that old.",
+        action: "Look for a hanging filesystem, such as a dead network mount, and read the agent's log; then restart \
+                 the agent.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -38,24 +39,24 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "ConfigReloadFailed",
-        title: "The configuration that was read last is in force",
+        title: "The latest configuration is in force",
         summary: "streamgauge: the configuration was rejected",
-        description: "The agent was told to reload its configuration, found mistakes in it, and goes on with the \
+        description: "The agent was told to reload its configuration, found mistakes in it, and keeps using the \
                       previous one.",
-        action: "Run `streamgauge config check`, which reports every mistake, then reload.",
+        action: "Run `streamgauge config check`, fix every mistake that it reports, then reload.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, RELOADED.is(0.0), 5)],
         explain: |context, on| reloaded(context, on.agent()?),
     },
     Check {
         name: "DiscoveryFailed",
-        title: "The databases of the source could be listed",
+        title: "The databases of the source can be listed",
         summary: "streamgauge: the databases of {source} could not be listed",
-        description: "The databases of {source} could not be listed, or it suddenly names none or far fewer: some may \
+        description: "The databases of {source} could not be listed, or it suddenly names far fewer or none: some may \
                       not be watched.",
-        action: "See the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
-                 that was emptied. Databases that were known before stay watched; if they were removed on purpose, \
-                 reload by SIGHUP or with a password.",
+        action: "Read the reason on the status page: a directory is gone, not mounted or unreadable, or a file was \
+                 emptied. Databases known before stay watched; if you removed them on purpose, reload with SIGHUP or \
+                 with a password.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, DISCOVERED.is(0.0), 5)],
         explain: |context, on| discovered(context, on.source()?),
@@ -64,19 +65,19 @@ pub(super) static CHECKS: &[Check] = &[
         name: "SeriesLimitReached",
         title: "All configured databases are watched",
         summary: "streamgauge: more databases than one agent can watch",
-        description: "Databases that are beyond the limit of one agent and not watched: {value}.",
-        action: "Divide them between two agents.",
+        description: "Databases not watched because they are more than one agent can watch: {value}.",
+        action: "Split the databases between two agents.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, OVER_LIMIT.exceeds(0.0), 5)],
         explain: |context, on| within_limit(context, on.agent()?),
     },
     Check {
         name: "MetricsReduced",
-        title: "Prometheus is served what is configured",
+        title: "Prometheus is served the configured metrics",
         summary: "streamgauge: fewer metrics than configured",
-        description: "There are more series than series-limit: databases are served with a smaller profile, or, where \
-                      even that is too much, not at all. Rules in Prometheus then know nothing of them.",
-        action: "Raise series-limit, choose a smaller profile, exclude metrics, or divide the databases between two \
+        description: "There are more series than series-limit, so databases are served with a smaller profile or, if \
+                      even that is too much, not at all. Rules in Prometheus cannot see a database that is not served.",
+        action: "Raise series-limit, choose a smaller profile, exclude metrics, or split the databases between two \
                  agents.",
         unit: Unit::Count,
         rules: &[
@@ -90,31 +91,31 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Alerts reach the receiver",
         summary: "streamgauge: {receiver} cannot be notified",
         description: "Nothing has reached receiver {receiver} for {value}: alerts are waiting, or reach nobody.",
-        action: "See the reason on the status page, and try it with `streamgauge notify test`.",
+        action: "Read the reason on the status page, fix it, and try with `streamgauge notify test`.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Age(&FAILING_SINCE).exceeds(RECEIVER_SECONDS), 0)],
         explain: |context, on| notified(context, on.receiver()?),
     },
     Check {
         name: "StateNotSaved",
-        title: "What the agent remembers survives a restart",
-        summary: "streamgauge: its state cannot be saved",
-        description: "What the agent remembers cannot be saved: a restart would lose histories, names and who was \
-                      notified of what.",
-        action: "See the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
-                 else, or a second agent that uses it.",
+        title: "The agent's state survives a restart",
+        summary: "streamgauge cannot save its state",
+        description: "The agent cannot save its state: a restart would lose histories, names, and who was notified of \
+                      what.",
+        action: "Read the reason on the status page: the disk is full, the directory is gone or belongs to another \
+                 user, or a second agent uses it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, STATE_SAVED.is(0.0), 5)],
         explain: |context, on| saved(context, on.agent()?),
     },
     Check {
         name: "StateSetAside",
-        title: "What the agent remembered could be read",
-        summary: "streamgauge: a damaged state was set aside",
-        description: "The agent's state was damaged. It was set aside, and a new one was started. Times since the \
-                      agent started: {value}.",
-        action: "Look for a failing disk. Remove state.sqlite.bad when nobody needs it any more; a restart of the \
-                 agent ends this alert.",
+        title: "The agent's saved state could be read",
+        summary: "streamgauge: damaged state was set aside",
+        description: "The agent found its saved state damaged, set it aside, and started afresh. Times since the agent \
+                      started: {value}.",
+        action: "Look for a failing disk. Delete state.sqlite.bad when nobody needs it any more; restarting the agent \
+                 ends this alert.",
         unit: Unit::Count,
         rules: &[rule(Severity::Info, STATES_SET_ASIDE.any(), 0)],
         explain: |context, on| set_aside(context, on.agent()?),

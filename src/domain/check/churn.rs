@@ -14,8 +14,8 @@ pub(super) static CHECKS: &[Check] = &[Check {
     name: "ReplicaChurn",
     title: "Litestream uploads nothing while the database is idle",
     summary: "{database}: the same pages are uploaded to {replica} over and over",
-    description: "{value} files of replica {replica} of {database} appeared within an hour, and each one that was \
-                  read changes the same pages. Each is a request that you pay for.",
+    description: "{value} files of replica {replica} of {database} appeared within an hour, and all that were read \
+                  change the same pages. You pay for each as a request.",
     action: "If the application is idle, Litestream is committing to its own table without end, as release 0.5.5 \
              does: upgrade it. If the application keeps updating the same row, raise Litestream's `sync-interval`.",
     unit: Unit::Count,

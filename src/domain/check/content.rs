@@ -18,11 +18,11 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ContentMismatch",
         title: "Pages chosen at random match the live database",
-        summary: "{database}: {replica} holds different content than the database",
+        summary: "{database}: the content of {replica} differs from the database",
         description: "Pages of replica {replica} of {database} differ from the live database at the same position, in \
-                      two looks in a row: what restores is not this database.",
-        action: "See the page and the object with `streamgauge check --verify content`; keep the replica, give \
-                 Litestream a new and empty path, run `litestream reset` on the database, and start it.",
+                      two looks in a row: a restore would not give you this database.",
+        action: "Find the page and the object with `streamgauge check --verify content`. Keep the replica; give \
+                 Litestream a new, empty path, run `litestream reset` on the database, and start Litestream.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, SPOT_MISMATCH.is(1.0), 0)],
         explain: |context, on| mismatch(context, on.database()?, on.replica()?),
@@ -30,10 +30,10 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ContentUncompared",
         title: "The replica can be compared with the live database",
-        summary: "{database}: {replica} could not be compared with the database for a long time",
-        description: "For {value}, no page of replica {replica} of {database} could be compared with the live database: \
-                      whether it holds the same content is not known.",
-        action: "See the reason with `streamgauge check --verify content`: a WAL that the replica never reaches, a \
+        summary: "{database}: {replica} has not been compared with the database for a long time",
+        description: "For {value}, no page of replica {replica} of {database} could be compared with the live \
+                      database: whether they hold the same content is unknown.",
+        action: "Find the reason with `streamgauge check --verify content`: a WAL that the replica never reaches, a \
                  budget that is used up, or objects that cannot be read.",
         unit: Unit::Seconds,
         rules: &[rule(

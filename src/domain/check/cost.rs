@@ -11,7 +11,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
     summary: "The replicas cost more than budgeted",
     description: "Storing all replicas and reading them costs {value} a month at the configured prices, more than the \
                   budget.",
-    action: "streamgauge cost shows which replica it is; keep less, or raise the budget.",
+    action: "Run `streamgauge cost` to see which replica it is. Keep less, or raise the budget.",
     unit: Unit::Dollars,
     rules: &[rule(Severity::Warning, DOLLARS.above(&BUDGET), 360)],
     explain: |context, on| cost(context, on.agent()?),
@@ -23,7 +23,7 @@ fn cost(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     Some(match cost.dollars_per_month {
         Some(dollars) => Explanation::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
         None => Explanation::Unknown(
-            "not every replica has been listed, or requests have been counted for less than an hour".into(),
+            "not every replica has been listed yet, or requests have been counted for less than an hour".into(),
         ),
     })
 }
@@ -53,7 +53,8 @@ mod tests {
         check(Some(5.0), Some(5.0), "pass: $5.00 a month, budget $5.00");
         check(Some(0.5), Some(0.0), "fail: $0.50 a month, budget $0.00");
         check(Some(1e6), None, "");
-        let unknown = "unknown: not every replica has been listed, or requests have been counted for less than an hour";
+        let unknown = "unknown: not every replica has been listed yet, or requests have been counted for less than an \
+                       hour";
         check(None, Some(5.0), unknown);
     }
 }

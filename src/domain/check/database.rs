@@ -11,9 +11,9 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The database can be read",
         summary: "{database} cannot be read",
         description: "The file of {database} is missing, unreadable or not a database.",
-        action: "Check the path and its permissions. If the file is gone, do not stop the application: its process may still \
-                 hold what was deleted (`ls -l /proc/*/fd | grep deleted`). Freeze it (`kill -STOP`) and copy that from \
-                 /proc/PID/fd, as the runbook shows; restore only after that.",
+        action: "Check the path and its permissions. If the file is gone, do not stop the application: its process may \
+                 still have the deleted file open (`ls -l /proc/*/fd | grep deleted`). Freeze it (`kill -STOP`) and \
+                 copy the file from /proc/PID/fd, as the runbook shows. Only then restore.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, UP.is(0.0), 5)],
         explain: |context, on| unreadable(context, on.database()?),
@@ -22,12 +22,12 @@ pub(super) static CHECKS: &[Check] = &[
         name: "DatabaseReplaced",
         title: "The database file is the one that its WAL belongs to",
         summary: "{database} was replaced while it was in use",
-        description: "The file of {database} was replaced or overwritten while programs had it open. They go on with the old \
-                      one: what they commit is in a deleted file or damages the new one, and the replica does not follow \
-                      the new one.",
-        action: "Do not end the application yet: freeze it and Litestream (`kill -STOP`), and save what exists only in a deleted \
-                 file, as the runbook shows. Then kill both (`kill -KILL`), put the right file back while nothing has it \
-                 open, and start both.",
+        description: "The file of {database} was replaced or overwritten while programs had it open. They still use \
+                      the old one: what they commit goes to a deleted file or damages the new one, and the replica \
+                      does not follow the new one.",
+        action: "Do not stop the application yet: freeze it and Litestream (`kill -STOP`), and save what exists only \
+                 in a deleted file, as the runbook shows. Then kill both (`kill -KILL`), put the right file back while \
+                 nothing has it open, and start both.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, REPLACED.is(1.0), 1)],
         explain: |context, on| replaced(context, on.database()?),
@@ -36,8 +36,8 @@ pub(super) static CHECKS: &[Check] = &[
         name: "JournalModeNotWal",
         title: "The database is in WAL mode",
         summary: "{database} is not in WAL mode",
-        description: "The header of {database} says rollback journal, which Litestream cannot replicate.",
-        action: "Run PRAGMA journal_mode=WAL once, and look for what turned it off.",
+        description: "According to its header, {database} uses a rollback journal, which Litestream cannot replicate.",
+        action: "Run PRAGMA journal_mode=WAL once, and find out what turned it off.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, JOURNAL_MODE_WAL.is(0.0), 5)],
         explain: |context, on| journal_mode(context, on.database()?),
@@ -46,7 +46,7 @@ pub(super) static CHECKS: &[Check] = &[
         name: "NoReplica",
         title: "The database has a replica",
         summary: "{database} has no replica",
-        description: "No replica is configured for {database}: what is lost with this host is lost.",
+        description: "No replica is configured for {database}: if this host is lost, so is the data.",
         action: "Give it a `replica` in litestream.yml. If it needs no backup, silence this check and say why.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, REPLICAS.is(0.0), 5)],

@@ -21,10 +21,11 @@ pub(super) static CHECKS: &[Check] = &[
         name: "RestoreDrillFailed",
         title: "The last conclusive restore drill passed",
         summary: "{database}: the restore drill of {replica} failed",
-        description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong or too old.",
-        action: "See with `streamgauge drill` which step fails; the runbook says what each step means. Before you reset \
-                 anything, find out which of the two is damaged, the replica or the database itself (`PRAGMA integrity_check` \
-                 on both).",
+        description: "The last drill of replica {replica} of {database} could not restore, or restored something wrong \
+                      or too old.",
+        action: "Run `streamgauge drill` to see which step fails; the runbook explains each step. Before you reset \
+                 anything, find out which is damaged, the replica or the database itself (`PRAGMA integrity_check` on \
+                 both).",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],
         explain: |context, on| failed(context, on.database()?, on.replica()?),
@@ -34,7 +35,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Restore drills pass as often as they should",
         summary: "{database}: no restore drill of {replica} has passed in time",
         description: "No drill of replica {replica} of {database} has passed for {value}.",
-        action: "See why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
+        action: "Find out why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Condition::Except(&LATE, &IS_WITHHELD), 60)],
         explain: |context, on| overdue(context, on.database()?, on.replica()?),
@@ -99,10 +100,10 @@ fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     };
     Some(match (&drill.withheld, history.last_success_at) {
         (_, Some(_)) if age <= bound => Explanation::Known(passed),
-        (Some(withheld), _) => Explanation::Unknown(format!("{passed}; none is begun, because {withheld}")),
+        (Some(withheld), _) => Explanation::Unknown(format!("{passed}; none will begin, because {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
-            Explanation::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
+            Explanation::Known(format!("{passed}, at most {} is allowed{}", spoken(bound), last_result(drill)))
         }
     })
 }
@@ -267,7 +268,7 @@ mod tests {
         let passed = |ago| drilled(&[(ago + 10, DrillResult::Passed)]);
         assert!(told(passed(2 * DAY + 3600)).contains("RestoreDrillOverdue pass: passed 2 d 1 h ago"));
         let late = told(passed(2 * DAY + 3700));
-        assert!(late.contains("RestoreDrillOverdue fail: passed 2 d 1 h ago, which should be at most 2 d 1 h ago;"));
+        assert!(late.contains("RestoreDrillOverdue fail: passed 2 d 1 h ago, at most 2 d 1 h is allowed;"));
         assert!(late.ends_with("exit 1"), "{late}");
         let new = |ago| {
             let mut drill = drilled(&[]);
@@ -277,8 +278,8 @@ mod tests {
         check(new(2 * DAY), "; exit 0");
         check(
             new(3 * DAY),
-            "RestoreDrillOverdue fail: none has passed since it was first seen, 3 d 0 h ago, which should be at most \
-             2 d 1 h ago; exit 1",
+            "RestoreDrillOverdue fail: none has passed since it was first seen, 3 d 0 h ago, at most 2 d 1 h is \
+             allowed; exit 1",
         );
         let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
         Arc::make_mut(&mut inconclusive.history).restore_seconds = None;
@@ -291,8 +292,8 @@ mod tests {
         let withheld = |drill| DrillReport { withheld: Some("it is large".into()), ..drill };
         check(
             withheld(drilled(&[])),
-            "RestoreDrillOverdue unknown: none has passed since it was first seen, 100 d 0 h ago; none is begun, because it \
-             is large; exit 3",
+            "RestoreDrillOverdue unknown: none has passed since it was first seen, 100 d 0 h ago; none will begin, \
+             because it is large; exit 3",
         );
         let told = verdicts(Some(withheld(drilled(&[(DAY, DrillResult::Passed)]))));
         assert!(told.contains("RestoreDrillOverdue pass"), "{told}");

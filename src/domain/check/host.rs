@@ -41,10 +41,10 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Checkpoints keep up with the WAL",
         summary: "{database}: the WAL grows without a checkpoint",
         description: "{value} of the WAL of {database} has not been copied into the database yet, and the WAL has not \
-                      been restarted for half an hour: a reader or Litestream holds checkpoints back, the file grows, \
-                      and reads become slow.",
-        action: "Find the long transaction: `streamgauge check` names the process that holds the lock. End it; the \
-                 next checkpoint will then get through.",
+                      been restarted for half an hour: a reader or Litestream holds checkpoints back, so the file \
+                      grows and reads slow down.",
+        action: "Find the long transaction: `streamgauge check` names the process that holds the lock. End it, and the \
+                 next checkpoint gets through.",
         unit: Unit::Bytes,
         rules: &[
             rule(Severity::Critical, Condition::All(&[MUCH_WAITS, NEVER_RESET, DISK_IN_DANGER]), 30),
@@ -65,7 +65,7 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "DiskFullSoon",
-        title: "The disk will not be full within hours, nor within a day if it is mostly used",
+        title: "The disk will not be full within hours, or within a day if it is mostly used",
         summary: "{database}: its disk will soon be full",
         description: "The filesystem that holds {database}, its WAL or Litestream's staged files will be full in \
                       {value} at the current rate. Then every write fails.",
@@ -96,7 +96,7 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database} is outgrowing its machine",
         description: "{database} is, or within 30 days will be, in tier {value} of the sizing guide (size: 1, 10 and \
                       50 GB; write transactions a second: 100 and 1000).",
-        action: "See what the guide advises for its tier with `streamgauge check`.",
+        action: "Run `streamgauge check` to see what the guide advises for its tier.",
         unit: Unit::Count,
         rules: &[rule(Severity::Info, TIER.any(), 360)],
         explain: |context, on| sizing(context, on.database()?),
@@ -123,7 +123,7 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
         return Some(if size as f64 <= UNBACKFILLED_BYTES {
             Explanation::Known(format!("the WAL has {}", bytes(size)))
         } else {
-            Explanation::Unknown(format!("the WAL has {}, and no wal-index says what is waiting", bytes(size)))
+            Explanation::Unknown(format!("the WAL holds {}, and no wal-index says how much of it waits", bytes(size)))
         });
     };
     let waiting = match waits {
@@ -136,7 +136,7 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
     let held = holder(local);
     // A single look cannot know for how long.
     if context.watching == Watching::Once {
-        return Some(Explanation::Unknown(format!("{waiting}, since an unknown time: {held}")));
+        return Some(Explanation::Unknown(format!("{waiting}, for an unknown time: {held}")));
     }
     let since = local.wal_since.map(|since| context.age(since));
     let since = since.unwrap_or_else(|| "an unknown time".into());
@@ -165,7 +165,7 @@ fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Explanation
         Some(full) => Explanation::Known(format!("{used}, full in {} at the current rate", spoken(full))),
         None if known => Explanation::Known(format!("{used}, and not filling up")),
         None if local.used_ratio()? > local.used_objective_ratio => {
-            Explanation::Unknown(format!("{used}; how fast it fills is known after half an hour"))
+            Explanation::Unknown(format!("{used}; how fast it fills will be known after half an hour"))
         }
         // How fast it fills decides, and is not known yet: nothing is claimed, and nothing is worth a word.
         None => return None,
@@ -207,7 +207,7 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
             let megabytes = size / 1e6;
             Explanation::Known(format!("{megabytes:.1} MB in 30 days, {writes:.1} write transactions a second"))
         }
-        _ => Explanation::Unknown("its growth is known after a week, its write rate after three days".into()),
+        _ => Explanation::Unknown("its growth will be known after a week, its write rate after three days".into()),
     })
 }
 
@@ -331,12 +331,13 @@ mod tests {
     #[test]
     fn a_wal_of_which_little_shows_is_not_said_to_be_well() {
         let scanned = LocalReport { wal_backfilled_frames: None, ..wal(100_000, 0, 7200) };
-        check("CheckpointStarved", scanned, "unknown : the WAL has 392.9 MiB, and no wal-index says what is waiting");
+        check("CheckpointStarved", scanned, "unknown : the WAL holds 392.9 MiB, and no wal-index says how much of it \
+                                             waits");
         let once = answer("CheckpointStarved", wal(100_000, 50_000, 0), Watching::Once);
         assert_eq!(once, "pass : 195.3 MiB wait for a checkpoint");
         let once = answer("CheckpointStarved", wal(100_000, 0, 0), Watching::Once);
-        let expected = "unknown : 390.6 MiB wait for a checkpoint, since an unknown time: a reader still needs frame 0 of \
-                        100000; process 77 holds a read lock";
+        let expected = "unknown : 390.6 MiB wait for a checkpoint, for an unknown time: a reader still needs frame 0 \
+                        of 100000; process 77 holds a read lock";
         assert_eq!(once, expected);
     }
 
@@ -379,7 +380,7 @@ mod tests {
         check(
             name,
             with(90, None),
-            "unknown : 90 % is used, objective 80 %; how fast it fills is known after half an hour",
+            "unknown : 90 % is used, objective 80 %; how fast it fills will be known after half an hour",
         );
         let soon = "fail critical: 40 % is used, objective 80 %, full in 3 h 59 min at the current rate";
         check(name, with(40, Some((60_u64 << 30) as f64 / (3.99 * HOUR))), soon);
@@ -429,7 +430,7 @@ mod tests {
         let large = LocalReport { size_bytes: 12_000_000_000, ..local() };
         check(name, large, "fail info: 12.0 GB: the sizing guide advises to consider PostgreSQL");
         let unknown = LocalReport { sizing: Sizing::default(), ..local() };
-        let expected = "unknown : its growth is known after a week, its write rate after three days";
+        let expected = "unknown : its growth will be known after a week, its write rate after three days";
         check(name, unknown.clone(), expected);
         assert_eq!(answer(name, unknown, Watching::Once), "does not apply");
     }

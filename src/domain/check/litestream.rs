@@ -10,12 +10,13 @@ static DOWN: Condition = LITESTREAM_UP.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LitestreamDown",
-    title: "Litestream works on the database",
-    summary: "{database}: no Litestream works on it",
-    description: "Litestream is configured for {database}, but none of its processes is working on it: what is \
-                  committed now exists on this host only.",
-    action: "Start it (`systemctl start litestream`), or restart it if it runs: with `dir`, and without `watch: true`, it \
-             takes up new databases only when it starts. Then read its log. If it is stopped on purpose, silence this check.",
+    title: "Litestream is working on the database",
+    summary: "{database}: no Litestream is working on it",
+    description: "Litestream is configured for {database}, but no Litestream process is working on it: new commits \
+                  exist on this host only.",
+    action: "Start Litestream (`systemctl start litestream`). If it is already running, restart it: with `dir` but \
+             without `watch: true`, it picks up new databases only when it starts. Then read its log. If you stopped \
+             it on purpose, silence this check.",
     unit: Unit::Count,
     rules: &[rule(Severity::Critical, DOWN, 60), rule(Severity::Warning, DOWN, 5)],
     explain: |context, on| down(context, on.database()?),

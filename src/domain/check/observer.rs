@@ -45,7 +45,7 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
     let host = &claim.host;
     if context.failing.is_some() && age < 0.0 {
         return Some(Explanation::Known(format!(
-            "the beacon of {host} is dated {} in the future by the store: whether the host is up is not known",
+            "the store dates the beacon of {host} {} in the future: whether the host is up is unknown",
             spoken(-age)
         )));
     }

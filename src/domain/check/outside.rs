@@ -30,8 +30,9 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The recovery point objective is met 99.9 % of the time",
         summary: "{database}: {replica} misses its recovery point objective too often",
         description: "Replica {replica} of {database} was behind its objective, or not verified, for {value} of the \
-                      last 6 hours. At this rate, the 0.1 % of 30 days that is allowed for that is used up too fast.",
-        action: "Look for what comes and goes: bursts of writes, throttling by the bucket, restarts of Litestream.",
+                      last 6 hours. This uses up the allowance of 0.1 % in 30 days too fast.",
+        action: "Look for something that comes and goes: bursts of writes, throttling by the bucket, restarts of \
+                 Litestream.",
         unit: Unit::Ratio,
         rules: &[rule(Severity::Warning, Condition::Outside(RPO_BUDGET_BURN), 2)],
         explain: |_, _| None,
@@ -51,7 +52,7 @@ pub(super) static CHECKS: &[Check] = &[
         name: "AgentAbsent",
         title: "Prometheus has an agent to scrape",
         summary: "Prometheus scrapes no streamgauge",
-        description: "There is no target of the job `streamgauge`: neither the agent nor its absence would be noticed.",
+        description: "Prometheus has no target for the job `streamgauge`: nobody would notice that the agent is gone.",
         action: "Check scrape_configs and service discovery: the job must be called `streamgauge`.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
@@ -60,9 +61,9 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ShardMissing",
         title: "Every part of the fleet is watched",
-        summary: "A shard of streamgauge is missing: only {value} there",
-        description: "Agents share the fleet between them, and only {value} of them could be scraped: nothing is known \
-                      about the replicas of the others.",
+        summary: "A shard of streamgauge is missing: only {value} found",
+        description: "The fleet is shared between several agents, but only {value} of them could be scraped: nothing \
+                      is known about the replicas of the others.",
         action: "Compare `streamgauge_shard_info` with the agents that should run: one is down, was never started, or \
                  Prometheus does not scrape it.",
         unit: Unit::Count,
@@ -71,12 +72,11 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "ShardsDisagree",
-        title: "Agents agree who watches what",
-        summary: "Shards of streamgauge do not agree who watches what",
-        description: "Agents were told different numbers of shards, or two of them the same one: some replicas may be \
-                      watched by nobody.",
-        action: "Start every agent with the same number behind the slash of `--shard`, and each with a number of its own \
-                 before it.",
+        title: "Agents agree on who watches what",
+        summary: "Shards of streamgauge do not agree on who watches what",
+        description: "Agents were given different numbers of shards, or two were given the same shard: some replicas \
+                      may be watched by nobody.",
+        action: "In `--shard`, give every agent the same number after the slash, and each its own number before it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Outside(SHARDS_DISAGREE), 15)],
         explain: |_, _| None,

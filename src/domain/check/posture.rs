@@ -13,10 +13,10 @@ static NOT_EXPIRED: Condition = NONCURRENT_EXPIRY.is(0.0);
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "BucketVersioningOff",
-        title: "The bucket keeps what is deleted or replaced in it",
+        title: "The bucket keeps deleted and replaced objects",
         summary: "{bucket} has no versioning",
-        description: "Versioning of bucket {bucket} is off: whoever deletes or replaces an object of a replica, by mistake \
-                      or with stolen credentials, destroys the backup.",
+        description: "Versioning of bucket {bucket} is off: anybody who deletes or replaces an object of a replica, by \
+                      mistake or with stolen credentials, destroys the backup.",
         action: "Turn versioning on, with a lifecycle rule that expires noncurrent versions after a few days.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, VERSIONING.is(0.0), 60)],
@@ -37,7 +37,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Old versions of objects expire",
         summary: "{bucket} keeps old versions forever",
         description: "Bucket {bucket} has versioning, but no lifecycle rule that expires noncurrent versions of the \
-                      replicas: everything that Litestream ever deleted is kept and paid for.",
+                      replicas: you keep, and pay for, everything that Litestream ever deleted.",
         action: "Add a lifecycle rule with NoncurrentVersionExpiration, a few days longer than you need to notice a \
                  mistake.",
         unit: Unit::Count,

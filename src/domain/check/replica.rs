@@ -51,9 +51,9 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ReplicaUnverifiable",
         title: "The replica is verified regularly",
-        summary: "{database}: the state of {replica} is not known",
-        description: "Replica {replica} of {database} was last read {value} ago: what it holds now is not known.",
-        action: "See the reason on the status page: credentials, network, or a bucket that is gone.",
+        summary: "{database}: the state of {replica} is unknown",
+        description: "Replica {replica} of {database} was last read {value} ago: what it holds now is unknown.",
+        action: "Read the reason on the status page: credentials, the network, or a bucket that is gone.",
         unit: Unit::Seconds,
         rules: &[
             rule(Severity::Critical, Condition::All(&[UNVERIFIED, PENDING]), 5),
@@ -65,8 +65,8 @@ pub(super) static CHECKS: &[Check] = &[
         name: "NeverReplicated",
         title: "The replica is not empty",
         summary: "{database}: {replica} is empty",
-        description: "There is no Litestream file in replica {replica} of {database}: nothing can be restored from it.",
-        action: "Check whether Litestream is running and what it logs; compare bucket and path with litestream.yml.",
+        description: "Replica {replica} of {database} holds no Litestream files: nothing can be restored from it.",
+        action: "Check whether Litestream is running, and read its log; compare bucket and path with litestream.yml.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::All(&[IS_EMPTY, HAD_TIME_FOR_A_SNAPSHOT]), 2)],
         explain: |context, on| never(context, on.database()?, on.replica()?),
@@ -75,9 +75,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "NotRestorable",
         title: "There is a snapshot to restore from",
         summary: "{database}: {replica} has no snapshot",
-        description: "Replica {replica} of {database} holds files, but neither a snapshot nor a chain from the first \
-                      one: nothing can be restored from it.",
-        action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it.",
+        description: "Replica {replica} of {database} holds files, but no snapshot and no chain that starts at the \
+                      first file: nothing can be restored from it.",
+        action: "Stop Litestream, give the replica a new, empty path, run `litestream reset` on the database, and \
+                 start Litestream.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::All(&[NO_START, HOLDS_SOMETHING]), 30)],
         explain: |context, on| not_restorable(context, on.database()?, on.replica()?),
@@ -86,21 +87,22 @@ pub(super) static CHECKS: &[Check] = &[
         name: "ReplicaGap",
         title: "The chain from the snapshot to the newest file has no hole",
         summary: "{database}: files are missing in {replica}",
-        description: "Holes between the newest snapshot and the newest file of replica {replica} of {database} that \
-                      no level bridges: {value}. The latest state does not restore.",
-        action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it; \
-                 then look for what deleted the files.",
+        description: "The latest state of {database} cannot be restored from replica {replica}: files after the newest \
+                      snapshot are missing, and no level bridges the holes. Holes: {value}.",
+        action: "Stop Litestream, give the replica a new, empty path, run `litestream reset` on the database, and \
+                 start Litestream. Then find out what deleted the files.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, GAPS.any(), 15)],
         explain: |context, on| gap(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ReplicaCorrupt",
-        title: "The objects that a restore needs have been read and are good",
+        title: "All objects that a restore needs were read and are good",
         summary: "{database}: damaged objects in {replica}",
-        description: "Bad objects in replica {replica} of {database}: {value}.",
-        action: "If a restore needs one, stop Litestream, give the replica a new and empty path, run `litestream reset` on the \
-                 database, and start it; a hint of `streamgauge restore` says what the old path still restores.",
+        description: "Damaged objects in replica {replica} of {database}: {value}.",
+        action: "If a restore needs one of them, stop Litestream, give the replica a new, empty path, run `litestream \
+                 reset` on the database, and start Litestream. `streamgauge restore` tells you in a hint what the old \
+                 path can still restore.",
         unit: Unit::Count,
         rules: &[
             rule(Severity::Critical, NEEDED_CORRUPT.any(), 0),
@@ -111,11 +113,12 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "LineageConflict",
         title: "Only one writer writes to the replica",
-        summary: "{database}: two writers or another history in {replica}",
-        description: "Objects of replica {replica} of {database} were replaced by others of the same name or overlap, or it is \
-                      ahead of what Litestream writes here: two processes write to it, or it belongs to another history.",
-        action: "Find the second Litestream and stop it; then give each database a new and empty path of its own, run \
-                 `litestream reset` on it, and start it.",
+        summary: "{database}: {replica} has two writers, or another history",
+        description: "In replica {replica} of {database}, objects overlap or were replaced by others of the same name, \
+                      or the replica is ahead of what Litestream writes here: two processes write to it, or it belongs \
+                      to another history.",
+        action: "Find the second Litestream and stop it. Then give each database a new, empty path of its own, run \
+                 `litestream reset` on it, and start Litestream.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Any(&[REWRITTEN.exceeds(0.0), FOREIGN_HISTORY.is(1.0)]), 0)],
         explain: |context, on| lineage(context, on.database()?, on.replica()?),
@@ -126,7 +129,7 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: replication to {replica} is behind",
         description: "The oldest commit of {database} that is not in replica {replica} is {value} old. It would be lost \
                       with this host.",
-        action: "See Litestream's log: it is stopped, stuck, or cannot upload.",
+        action: "Read Litestream's log: it is stopped, stuck, or cannot upload.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Critical, LAG.above(&RPO), 1)],
         explain: |context, on| lag(context, on.database()?, on.replica()?),
@@ -166,7 +169,7 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
 /// Why a proof is old although all is well.
 fn rest(context: &Context, replica: &ReplicaReport) -> String {
     let next = replica.rests_until.map(|until| until.duration_since(context.now).as_secs_f64().max(0.0));
-    next.map_or_else(String::new, |next| format!("; nothing was committed since, next look within {}", spoken(next)))
+    next.map_or_else(String::new, |next| format!("; nothing committed since, next look within {}", spoken(next)))
 }
 
 fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
@@ -248,7 +251,7 @@ fn corrupt(context: &Context, replica: &ReplicaReport, verification: &Verificati
         counted(needed, "object"),
         agree(&needed, "has", "have"),
         if left > 0 { ", all good; `check --verify content` reads all of them" } else { "" },
-        if verification.needed_older { "; older ones are read by drills alone" } else { "" },
+        if verification.needed_older { "; only drills read older ones" } else { "" },
     );
     let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
     let complete = match context.watching {
@@ -285,9 +288,9 @@ fn claimed(replica: &ReplicaReport) -> String {
     match claim.pending_commits {
         Some(count @ 1..) => {
             let (commits, wait) = (counted(count, "commit"), agree(&count, "is waiting", "are waiting"));
-            format!("; {commits} {wait}, says the beacon of {}", claim.host)
+            format!("; {commits} {wait}, according to the beacon of {}", claim.host)
         }
-        Some(0) | None => format!("; says the beacon of {}", claim.host),
+        Some(0) | None => format!("; according to the beacon of {}", claim.host),
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: {replica} has no recent snapshot",
         description: "Changes in replica {replica} of {database} have been waiting for a snapshot for {value}: \
                       restoring takes longer and longer.",
-        action: "Litestream's log says why it takes no snapshot; `snapshot-interval` sets how often one is expected.",
+        action: "Read in Litestream's log why it takes no snapshot; `snapshot-interval` sets how often one is \
+                 expected.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -50,10 +51,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "RecoveryWindowShort",
         title: "Restores reach as far back as they should",
         summary: "{database}: {replica} does not reach back far enough",
-        description: "Replica {replica} of {database} can only be restored {value} back, less than the retention \
-                      objective: older history is gone.",
-        action: "Compare with what Litestream is told to keep: v0.5's key is `snapshot.retention`, 24h unless set. A \
-                 lifecycle rule of the bucket deletes objects as well.",
+        description: "Replica {replica} of {database} restores only {value} back, less than the retention objective: \
+                      older history is gone.",
+        action: "Check how much Litestream is told to keep: in v0.5, `snapshot.retention`, 24h unless set. A lifecycle \
+                 rule of the bucket may delete objects, too.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -76,10 +77,10 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "RetentionNotEnforced",
-        title: "What Litestream should delete is deleted",
+        title: "Litestream deletes objects when they expire",
         summary: "{database}: {replica} is not cleaned up",
         description: "Objects of replica {replica} of {database} that should have been deleted hours ago: {value}.",
-        action: "Check whether Litestream is running, and whether its credentials may delete objects.",
+        action: "Check that Litestream is running and that its credentials may delete objects.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, EXPIRED.any(), 60)],
         explain: |context, on| retention(context, on.database()?, on.replica()?),
@@ -90,8 +91,8 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: {replica} grows much faster than the database is written",
         description: "Litestream uploaded {value} to level 0 of replica {replica} of {database} within an hour, much \
                       more than was written: it is copying the whole database over and over.",
-        action: "Litestream's log says why it starts over (`wal truncated`, `wal overwritten`): another process that \
-                 runs checkpoints, or a connection that deletes the WAL when it closes.",
+        action: "Read in Litestream's log why it starts over (`wal truncated`, `wal overwritten`): another process \
+                 runs checkpoints, or a connection deletes the WAL when it closes.",
         unit: Unit::Bytes,
         rules: &[rule(Severity::Warning, RECEIVED.above(&EXPECTED), 60)],
         explain: |context, on| runaway(context, on.database()?, on.replica()?),

@@ -23,7 +23,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Stores answer",
         summary: "requests to {store} are failing",
         description: "{value} of the requests to {store} in the last 15 minutes failed.",
-        action: "See the reasons (streamgauge_store_request_failures_total): throttling, network, credentials.",
+        action: "Look up the reasons in streamgauge_store_request_failures_total: throttling, network, credentials.",
         unit: Unit::Ratio,
         rules: &[rule(Severity::Warning, FAILURE_RATIO.exceeds(FAILURE_RATIO_MAX), 15)],
         explain: |context, on| errors(context, on.store()?),
@@ -31,10 +31,10 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ClockSkew",
         title: "This host's clock and the store's agree",
-        summary: "the clocks of {store} and of this host differ",
-        description: "The clocks of {store} and of this host are {value} apart. Restores to a point in time, ages and \
-                      recovery points are wrong by as much, and above 15 minutes S3 refuses every request.",
-        action: "Check whether the time is synchronised here (`timedatectl`), then on the store's side.",
+        summary: "the clocks of {store} and this host differ",
+        description: "The clocks of {store} and this host are {value} apart. Restores to a point in time, ages and \
+                      recovery points are wrong by as much, and beyond 15 minutes S3 refuses every request.",
+        action: "Check whether the time is synchronised on this host (`timedatectl`), then at the store.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Absolute(&CLOCK_OFFSET).exceeds(STORE_OFFSET_MAX_SECONDS), 15)],
         explain: |context, on| store_clock(context, on.store()?),
@@ -43,8 +43,8 @@ pub(super) static CHECKS: &[Check] = &[
         name: "WriterClockSkew",
         title: "The clock of the host that writes is right",
         summary: "{database}: the clock of the host that writes it is wrong",
-        description: "The clock of the host that writes {database} is off by {value}. What it writes carries wrong \
-                      times: a restore to a point in time ends at a different one.",
+        description: "The clock of the host that writes {database} is off by {value}. Everything it writes carries the \
+                      wrong time, so a restore to a point in time ends at a different one.",
         action: "Synchronise the clock of that host (`timedatectl`).",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Absolute(&WRITER_CLOCK_OFFSET).exceeds(WRITER_OFFSET_MAX_SECONDS), 15)],
@@ -81,7 +81,7 @@ fn store_clock(_: &Context, store: &StoreReport) -> Option<Explanation> {
 fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let seconds = database.writer_offset_seconds()?;
     Some(Explanation::Known(match seconds.abs() < 1.0 {
-        true => "right, as far as the store's is".into(),
+        true => "right, if the store's is".into(),
         false => format!("it is {} the store's", offset(seconds)),
     }))
 }

@@ -21,11 +21,11 @@ static COMMIT_OLDER_THAN_OBJECTIVE: Condition = Term::Age(&UNPROVEN_COMMIT).abov
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LagUnknown",
-    title: "It is known how far the replica is behind",
-    summary: "{database}: it is not known how far {replica} is behind",
-    description: "For {value} it has not been known whether the commits of {database} are in replica {replica}: if \
+    title: "The replication lag is known",
+    summary: "{database}: the replication lag of {replica} is unknown",
+    description: "For {value}, it has been unknown whether the commits of {database} are in replica {replica}. If \
                   nothing is being replicated, no other alert will tell you.",
-    action: "See the reason with `streamgauge why LagUnknown`, and fix it.",
+    action: "Find the reason with `streamgauge why LagUnknown`, and fix it.",
     unit: Unit::Seconds,
     rules: &[
         rule(
@@ -72,7 +72,7 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
         return match beacon.and_then(|beacon| beacon.reason.as_ref()) {
             Some(reason) => format!("there is no local database to compare with; {reason}"),
             None if beacon.is_some_and(|beacon| beacon.is_fresh()) => {
-                "there is no local database, and the agent beside it does not know either, says its beacon".into()
+                "there is no local database, and the beacon says that the agent beside it does not know either".into()
             }
             None if beacon.is_some() => "there is no local database, and no fresh beacon from its host".into(),
             None => "there is no local database to compare with, and no beacon from its host".into(),
@@ -87,11 +87,11 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
     let leading_slash = replica.url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
     if has("snapshot") && !has("wal") {
         let slash = if leading_slash.is_some_and(|(_, path)| path.starts_with('/')) {
-            ": its path begins with a slash, with which Litestream 0.3 does not find what it writes; remove the slash"
+            ": its path begins with a slash, so Litestream 0.3 cannot find what it writes; remove the slash"
         } else {
             ""
         };
-        return format!("the replica holds snapshots and no WAL, so nothing says how far it has got{slash}");
+        return format!("the replica holds snapshots but no WAL, so nothing shows how far it has got{slash}");
     }
     if coverage.is_empty() {
         return "the replica holds nothing to compare with yet".into();
@@ -101,7 +101,7 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
                 configured, or something other than Litestream's daemon wrote it"
             .into();
     }
-    "the database has no WAL that could be compared, or has not been read since the replica was".into()
+    "the database has no WAL to compare, or was not read after the replica".into()
 }
 
 #[cfg(test)]
@@ -178,13 +178,13 @@ mod tests {
         let lost = local(v3("s3://bkt//lead/app", vec![level("snapshot", 1)]));
         assert!(
             lost.ends_with(
-                "no WAL, so nothing says how far it has got: its path begins with a slash, with which Litestream 0.3 \
-                 does not find what it writes; remove the slash"
+                "no WAL, so nothing shows how far it has got: its path begins with a slash, so Litestream 0.3 cannot \
+                 find what it writes; remove the slash"
             ),
             "{lost}"
         );
         let new = local(v3("s3://bkt/app", vec![level("snapshot", 1)]));
-        assert!(new.ends_with("nothing says how far it has got"), "{new}");
+        assert!(new.ends_with("nothing shows how far it has got"), "{new}");
         let encrypted = local(v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
         assert!(encrypted.contains("encrypted"), "{encrypted}");
         let mut rollback = crate::domain::report::sample::healthy("app");

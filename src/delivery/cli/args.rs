@@ -41,7 +41,7 @@ impl SourceArgs {
 /// Objects that a plan does without; the same for `restore` and `restorable`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct WithoutArgs {
-    /// Plan as if this object were damaged: without it [repeatable]
+    /// Plan without this object, as if it were damaged [repeatable]
     #[arg(long, value_name = "KEY", value_parser = object)]
     pub without: Vec<ObjectName>,
 }
@@ -62,20 +62,20 @@ pub struct RunArgs {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub web_listen_address: Vec<String>,
 
-    /// Who may connect: TLS, users and more, in the format of the Prometheus exporter toolkit
+    /// File that says who may connect: TLS, users and more, in the format of the Prometheus exporter toolkit
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
 
-    /// Listen on the sockets that systemd passes, in place of --web.listen-address
+    /// Listen on the sockets that systemd passes instead of --web.listen-address
     #[arg(long = "web.systemd-socket")]
     pub web_systemd_socket: bool,
 
-    /// Watch one part of the fleet of several agents, counted from 0, such as 0/3; hostname/3 takes the number at the end of
-    /// the host's name
+    /// Watch only this part of what is configured, as one of several agents counted from 0: 0/3, or hostname/3 for the
+    /// number at the end of the host's name
     #[arg(long, value_name = "INDEX/COUNT")]
     pub shard: Option<String>,
 
-    /// Directory for what is remembered across restarts; '' remembers nothing
+    /// Directory for what has to survive a restart; '' keeps nothing
     #[arg(long = "storage.path", value_name = "DIRECTORY", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub storage_path: Option<PathBuf>,
 
@@ -133,12 +133,12 @@ pub struct CheckArgs {
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// How much to read of the objects that a restore needs: none of them, their structure, as far as some
-    /// hundred requests per replica go, or all of their content
+    /// What to read of the objects that a restore needs: nothing, their structure (within a few hundred requests per
+    /// replica), or all of their content
     #[arg(long, value_name = "DEPTH", value_parser = choice(DEPTHS), default_value = "structure")]
     pub verify: VerifyDepth,
 
-    /// How long the commits seen at the start may take to reach the replica
+    /// How long to wait for the commits seen at the start to reach the replica
     #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
     pub wait: Duration,
 }
@@ -163,7 +163,7 @@ pub struct ConfigCheckArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    /// The file that `run` is given as --web.config.file
+    /// The file that `run` gets as --web.config.file
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
 }
@@ -190,7 +190,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "20s")]
     pub fault_after: Duration,
 
-    /// End the fault after this long [default: it lasts]
+    /// End the fault after this long [default: never]
     #[arg(long, value_name = "DURATION", value_parser = read_duration, requires = "fault")]
     pub fault_for: Option<Duration>,
 

@@ -34,21 +34,22 @@ pub static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     format!(
         "\
-One listing of each replica says what is stored, how much Litestream writes, and how long objects last. From that and the \
-configured intervals follow the requests of a month: Litestream's, and those of the agent that watches the replica (of a URL, \
-only Litestream's). Some providers bill an object that is deleted early as if it had been kept for months: that is early \
-deletion. docs/COST.md explains each line, and has the prices; your own can be given in [drill.price].
+One listing of each replica shows what is stored, how much Litestream writes, and how long objects last. Together with \
+the configured intervals, this gives the requests of a month: Litestream's, and those of the agent that watches the \
+replica (for a URL, only Litestream's). Some providers bill an object that is deleted early as if it had been kept for \
+months: that is early deletion. docs/COST.md explains each line and lists the prices; set your own in [drill.price].
 
---what-if shows the same month with another setting beside it. Settings are named as in litestream.yml, or with their section \
-as in streamgauge.toml: {}. `store` takes a word of a provider's name, such as wasabi, r2, b2 or amazon.
+--what-if also shows the same month with another setting. Settings are named as in litestream.yml, or with their \
+section as in streamgauge.toml: {}. `store` takes a word of a provider's name, such as wasabi, r2, b2 or amazon.
 
-Exit code: 0, or 3 where something is unknown: a replica could not be listed, or nobody knows the prices of its store.
+Exit code: 0, or 3 if something is unknown: a replica could not be listed, or the prices of its store are not known.
 
-JSON: {{prices_read, replicas [{{database (null for a URL), replica, url, listed_at, measured_seconds, objects, requests, \
-request_dollars, reason (why it is unknown), notes, now, then}}], now, then}}. A month (now, and then with --what-if) of a \
-replica has provider, storage_class, prices (null where unknown), parts [{{part, lists, reads, uploads, deletions, \
-received_bytes, stored_bytes, dollars}}], dollars_per_month and early_deletion {{objects_per_day, lifetime_seconds, \
-billed_days, dollars_per_month}}; that of all replicas has dollars_per_month, null if it is not known of one.
+JSON: {{prices_read, replicas [{{database (null for a URL), replica, url, listed_at, measured_seconds, objects, \
+requests, request_dollars, reason (why it is unknown), notes, now, then}}], now, then}}. A month (now, and then with \
+--what-if) of a replica has provider, storage_class, prices (null where unknown), parts [{{part, lists, reads, \
+uploads, deletions, received_bytes, stored_bytes, dollars}}], dollars_per_month and early_deletion {{objects_per_day, \
+lifetime_seconds, billed_days, dollars_per_month}}; that of all replicas has dollars_per_month, null if it is not \
+known of one.
 
 Examples:
   streamgauge cost
@@ -69,7 +70,7 @@ pub struct CostArgs {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
-    /// Show also what it would cost with this setting [repeatable]
+    /// Also show what it would cost with this setting [repeatable]
     #[arg(long, value_name = "KEY=VALUE", value_parser = read_change)]
     pub what_if: Vec<Change>,
 

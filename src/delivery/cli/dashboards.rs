@@ -22,15 +22,15 @@ Examples:
 
 #[derive(Args, Debug)]
 pub struct DashboardsArgs {
-    /// The one to print
+    /// The dashboard to print
     #[arg(value_parser = PossibleValuesParser::new(names()))]
     pub dashboard: String,
 
-    /// For the import dialog and grafana.com, which ask for the data source; otherwise for provisioning
+    /// Print it for the import dialog and grafana.com, which ask for the data source, instead of for provisioning
     #[arg(long)]
     pub import: bool,
 
-    /// How much the agents serve of every database: `profile` of their configuration
+    /// The `profile` in the agents' configuration
     #[arg(long, value_parser = choice_of(Profile::ALL, Profile::as_str), default_value = "standard")]
     pub profile: Profile,
 }

@@ -58,7 +58,7 @@ pub struct DrillArgs {
     #[arg(long, value_name = "HOW", value_parser = integrity())]
     pub integrity: Option<Integrity>,
 
-    /// Do not drill replicas that need a larger download than this, such as 10GiB [default: no limit]
+    /// Do not drill replicas that would download more than this, such as 10GiB [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = read_size)]
     pub max_size: Option<u64>,
 

@@ -12,11 +12,11 @@ use crate::domain::reason::Reason;
 use crate::infrastructure::agent::{address_of, fetch_health};
 
 pub const AFTER_HELP: &str = "\
-Exit code: 0 the agent is healthy (with --ready: ready), 1 it is not, or does not answer. Healthy is an agent that has \
-made a report within five minutes, whatever the report says: whether backups are good is for alerts, and restarting the \
-agent mends none. Ready is one that has looked at every database and replica once.
+Exit code: 0 the agent is healthy (with --ready: ready), 1 it is not, or does not answer. An agent is healthy if it \
+has made a report within the last five minutes, whatever the report says: bad backups are for alerts to tell, and \
+restarting the agent mends none. It is ready when it has looked at every database and replica once.
 
-The agent is asked where its configuration says that it listens, at a Unix socket if there is one: that needs neither a \
+The agent is asked at the address in its configuration. A Unix socket is preferred, because it needs neither a \
 password nor a certificate.
 
 Examples:

@@ -44,7 +44,7 @@ use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
 
-/// Tells what could be restored right now, for every SQLite database that Litestream replicates
+/// Tells what you could restore right now, for every SQLite database that Litestream replicates
 #[derive(Debug, Parser)]
 #[command(
     name = "streamgauge",
@@ -69,9 +69,9 @@ pub struct Cli {
 pub enum Command {
     /// Watch databases and their replicas, and serve metrics until stopped
     #[command(after_help = "\
-Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop the agent. Changes to [web], \
-[storage], [log], replica.timeout and replica.ca-file take effect only after a restart; those to the file that \
---web.config.file names are taken in within two seconds.
+Signals: SIGHUP and POST /-/reload reload the configuration; SIGTERM and SIGINT stop the agent. Changes to [web], \
+[storage], [log], replica.timeout and replica.ca-file need a restart. Changes to the file that --web.config.file names \
+take effect within two seconds.
 
 Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags override the \
 environment, the environment overrides the file, and the file overrides the defaults.
@@ -81,24 +81,25 @@ Examples:
   streamgauge run --config.file /etc/streamgauge.toml --web.listen-address :10099 --web.config.file /etc/web.yml")]
     Run(RunArgs),
 
-    /// Look once, and tell for each database what could be restored
+    /// Look once, and tell what could be restored of each database
     #[command(after_help = "\
-Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Suitable for cron, Nagios and CI. Anything that prevents the \
-look, such as a mistake in the configuration or on the command line, is also unknown: nothing is known to be broken.
+Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Suitable for cron, Nagios and CI. If anything prevents the \
+look, such as a mistake in the configuration or on the command line, the result is unknown, too: nothing is known to \
+be broken.
 
-Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
+Looks at the databases first, then at their replicas. A replica that is behind its database gets --wait to catch up.
 
-With several databases, each gets one line, the worst first; of more than 16, the other bad ones and all that are well \
-are counted together, a line for each state. SAFE UNTIL is what the best replica is proven to hold, AT RISK is what would \
-be lost with this disk now, LAST DRILL is what the agent of this host remembers. A single database is shown in full. Lines \
-are as wide as the terminal; in a file or pipe nothing is cut, unless COLUMNS says how wide a line may be.
+Several databases get one line each, the worst first. With more than 16, only those that are not ok are listed, 16 at \
+most; the others are counted, one line for each state. SAFE UNTIL is what the best replica is proven to hold, AT RISK \
+what would be lost with this disk now, LAST DRILL what this host's agent remembers. A single database is shown in \
+full. Lines are as wide as the terminal; in a file or pipe nothing is cut, unless COLUMNS sets a width.
 
-Where an agent runs on this host and its state can be read, a check of which it has an alert that fires fails at least as \
-badly: it goes on watching, and sees what one look cannot. The JSON has these alerts in alerts.
+If an agent runs on this host and its state can be read, a check whose alert fires there fails here at least as badly: \
+the agent keeps watching, and sees what one look cannot. The JSON lists these alerts in alerts.
 
 --format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
-Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \
-node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data, and UNKNOWN when \
+Prometheus. With --output, a reader never sees half a file. If the look fails, the file stays as it is, and \
+node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data, and UNKNOWN if \
 the look fails.
 
 Examples:
@@ -112,11 +113,11 @@ Examples:
     #[command(after_help = restore::AFTER_HELP)]
     Restore(restore::RestoreArgs),
 
-    /// Show to which points in time a replica can be restored, and what stands in the way of the others
+    /// Show which points in time a replica can be restored to, and what blocks the others
     #[command(after_help = restorable::AFTER_HELP)]
     Restorable(restorable::RestorableArgs),
 
-    /// Estimate what replication costs in a month, and what it would cost with other settings
+    /// Estimate what replication costs a month, now and with other settings
     #[command(after_help = cost::AFTER_HELP.as_str())]
     Cost(cost::CostArgs),
 

@@ -26,7 +26,7 @@ pub const AFTER_HELP: &str = "\
 The alert is named StreamgaugeTest and says that it is a test. Its end follows at once, unless the receiver has \
 resolved = false. A dead-man's switch is told that all is well.
 
-Exit code: 0 every receiver accepted it, 2 one did not.
+Exit code: 0 every receiver accepted it, 2 at least one did not.
 
 Examples:
   streamgauge notify test
@@ -40,7 +40,7 @@ pub struct NotifyArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send a test alert and its end through each receiver, and report how that went
+    /// Send a test alert and its end through each receiver, and report the results
     #[command(after_help = AFTER_HELP)]
     Test(TestArgs),
 }

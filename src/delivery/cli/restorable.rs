@@ -31,25 +31,26 @@ use crate::usecase::restorable::{Answer, Counted, contents};
 
 pub const AFTER_HELP: &str = "\
 Without --at, prints the map: how far back restores reach, how precisely (older history is compacted, so fewer of its \
-states are left), and the gaps, with what is missing. It follows Litestream's own plan (0.5.8 and later, or 0.3.13) for \
-every point in time. The caveats say what other releases make of the same replica.
+states are left), and where the gaps are and what is missing. For every point in time, it follows Litestream's own \
+plan (0.5.8 and later, or 0.3.13). The caveats say what other releases make of the same replica.
 
-With --at, prints the state that a restore to that time gives: its position, when it was replicated, and the objects \
-that it is made of; or what blocks it. On S3, a listing has only the times of the uploads, so the headers of a few \
-files are read as well; and of a copy whose files have the time at which they were copied, all headers. Of v0.3, the names \
-of segments do not say where they end: that one is missing inside a WAL index is not seen here, and the JSON says so (named).
+With --at, prints the state that a restore to that time gives (its position, when it was replicated, and the objects \
+that it is made of), or what blocks it. An S3 listing has only the times of uploads, so the headers of a few files are \
+read as well; if the files are a copy and have the time of copying, all headers are. In v0.3, the name of a segment \
+does not say where it ends: a segment that is missing inside a WAL index is not noticed here, and the JSON says so \
+(named).
 
-Contents are not read. Objects that the agent of this host has found to be damaged are left out as with --without, and \
-named, where its state can be read.
+Contents are not read. If the state of this host's agent can be read, the objects that it has found damaged are named, \
+and left out as with --without.
 
 Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
 
 JSON: an array with one object per replica: status (restorable, not_restorable, unknown), database (null for a URL), \
 replica, url, layout, listed_at, times (listing or header), requests, named (v0.3: as far as names show), damaged \
-[{kind, key, detail, seen_at, needed}] (null: no agent of this host reads its objects), reason (why it is unknown) and timeline {spans \
-[{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], gaps, \
-largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
+[{kind, key, detail, seen_at, needed}] (null: no agent of this host reads its objects), reason (why it is unknown) and \
+timeline {spans [{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], \
+gaps, largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
 {restorable, position, state_at, older_seconds, objects [{key, size, created}], bytes, blocked}.
 
 Examples:

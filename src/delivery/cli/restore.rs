@@ -46,36 +46,36 @@ const DIRECTORY_DOWNLOADS: usize = 2;
 
 pub const AFTER_HELP: &str = "\
 No existing file is touched: the database is restored beside PATH, every object's checksum is verified, and only a \
-complete and proven database gets the name PATH. A failure, or Ctrl-C, leaves nothing behind; only a restore that is killed \
-leaves the file that it was writing, .NAME.restoring-PID, and the next one to the same PATH names it.
+complete, proven database gets the name PATH. A failure or Ctrl-C leaves nothing behind. A killed restore leaves the \
+file that it was writing, .NAME.restoring-PID; the next restore to the same PATH tells you of it.
 
 --at takes RFC 3339 (2026-11-22T08:30:00Z), a time in the local time zone ('2026-11-22 08:30'), or how long ago (2h). \
-Everything that the replica holds from before that time is restored. `streamgauge restorable` shows which times there are.
+It restores everything that the replica holds from before that time. `streamgauge restorable` shows which times there \
+are.
 
--o - writes the database to standard output. Whoever reads it has to look at the exit code, and take nothing for a \
-database when it is not 0: whether every checksum is right is known only at the end. Where the format does not allow that \
-(v0.3, and many files of v0.5), it is restored to a file without a name first, in the directory that TMPDIR names or in \
-/var/tmp.
+-o - writes the database to standard output. Check the exit code, and discard the output unless it is 0: only at the \
+end is it known whether every checksum is right. Where the format does not allow streaming (v0.3, and many files of \
+v0.5), the database is first restored to a file without a name, in the directory that TMPDIR names or in /var/tmp.
 
-A damaged object ends a restore. The hint then names what restores, which with --without KEY may still be the newest state: \
-what one object holds is often in others too. Whoever leaves an object out says so; nothing is left out unasked.
+A damaged object ends the restore, and the hint says what can be restored. With --without KEY, that may still be the \
+newest state: what one object holds is often in others, too. Nothing is left out unless you say so.
 
-Exit code: 0 restored, 2 not restored. If files are missing in the middle of the replica, --at restores what is before \
-them, and says so.
+Exit code: 0 restored, 2 not restored. If files are missing in the middle of the replica, --at restores what comes \
+before them, and says so.
 
 Examples:
-  The newest state there is, of a database in the configuration:
+  The newest state of a database in the configuration:
     streamgauge restore orders -o /var/tmp/orders.db
-  The same without any configuration (credentials from the environment, as for Litestream):
+  The same without a configuration (credentials from the environment, as for Litestream):
     streamgauge restore s3://backups/orders -o orders.db
     streamgauge restore file:///mnt/replica -o orders.db
-  Into another place, without a file here:
+  To another host, without a file here:
     set -o pipefail
     streamgauge restore orders -o - | ssh standby 'cat > orders.new' && ssh standby 'mv -n orders.new orders.db'
   As it was before the bad deployment, or two hours ago:
     streamgauge restore orders -o orders.db --at '2026-11-22 08:30'
     streamgauge restore orders -o orders.db --at 2h
-  Look at it before it goes into place:
+  Check it before you put it into place:
     sqlite3 orders.db 'PRAGMA integrity_check'";
 
 #[derive(Args, Debug)]

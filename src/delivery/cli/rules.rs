@@ -14,17 +14,16 @@ use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
 
 pub const AFTER_HELP: &str = "\
-The rules work with Prometheus 2.42 and later and expect the scrape job to be called streamgauge. Their alerts are those of \
-the agent itself, with the same labels, so that Alertmanager treats both as one.
+The rules work with Prometheus 2.42 and later and expect the scrape job to be called streamgauge. Their alerts are the \
+agent's own, with the same labels, so that Alertmanager treats both as one.
 
-Those of standard and core are for every agent. Those of full compare the numbers in Prometheus, which shows how an alert came \
-about, and know nothing of a database that is served with a smaller profile.
+The rules for standard and core work with every agent. Those for full compare the numbers in Prometheus, which shows \
+how an alert came about, but cannot see a database that is served with a smaller profile.
 
 Examples:
   streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
   streamgauge rules --profile minimal | promtool check rules
-  streamgauge rules --dashboard-url \
-    'https://grafana.example.com/d/streamgauge-database?var-database={{ $labels.database | urlquery }}'
+  streamgauge rules --dashboard-url 'https://grafana.example.com/d/streamgauge-database?var-database={{ $labels.database | urlquery }}'
   streamgauge rules --format alertmanager > alertmanager.yml";
 
 #[derive(Args, Debug)]
@@ -33,8 +32,7 @@ pub struct RulesArgs {
     #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
     pub format: RulesFormat,
 
-    /// How much the agents serve of every database (`profile` of their configuration), or minimal: nine pages and the
-    /// watchdog, for every profile
+    /// The `profile` in the agents' configuration, or minimal: nine pages and the watchdog, for every profile
     #[arg(long, value_parser = rule_set(), default_value = "standard")]
     pub profile: RuleSet,
 

@@ -58,7 +58,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "truncate",
-        does: "of each new file only the first 64 bytes arrive",
+        does: "only the first 64 bytes of each new file arrive",
         noticed: "files shorter than any LTX file, so nothing newer is proven and lag grows",
         apply: |peer| {
             peer.replicator.abilities.damage = Some(|bytes| bytes.truncate(64));
@@ -68,19 +68,19 @@ pub static FAULTS: &[Fault] = &[
     Fault {
         name: "delete-snapshot",
         does: "the snapshots and everything else that a restore can start from are deleted",
-        noticed: "nothing can be restored although the newest commits are in the replica",
+        noticed: "nothing can be restored, although the newest commits are in the replica",
         apply: |peer| delete(peer, |file| file.level == SNAPSHOT || file.min == 1),
     },
     Fault {
         name: "empty",
-        does: "the replica is emptied, and new files go on arriving",
-        noticed: "nothing can be restored although the newest commits are in the replica",
+        does: "the replica is emptied, and new files keep arriving",
+        noticed: "nothing can be restored, although the newest commits are in the replica",
         apply: |peer| delete(peer, |_| true),
     },
     Fault {
         name: "unreadable",
-        does: "the replica's directory is renamed away, and a file has its name",
-        noticed: "the replica is down and proof age grows; lag stays what was last known",
+        does: "the replica's directory is renamed, and a file takes its name",
+        noticed: "the replica is down and proof age grows; lag stays at its last known value",
         apply: |peer| {
             peer.replicator.abilities.upload = false;
             let replica = peer.replicator.directory();

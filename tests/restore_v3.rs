@@ -123,7 +123,7 @@ fn refused(error: &str, ours: Result<Ours, streamgauge::domain::reason::Reason>,
 fn refusals(site: &Site) {
     let replica = &site.replicas[0];
     let reason = replica.ours(PlanTarget::Txid(Txid(1))).unwrap_err();
-    assert_eq!(reason.to_string(), "plan restore: TXID 0000000000000001 of a v0.3 replica, which has none");
+    assert_eq!(reason.to_string(), "plan restore: no TXID 0000000000000001: a v0.3 replica has none");
     let empty = tempfile::tempdir().unwrap();
     assert_eq!(restore(empty.path(), PlanTarget::Latest, &[]).unwrap_err().kind, ReasonKind::NotFound);
 }

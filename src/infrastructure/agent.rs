@@ -26,7 +26,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What helps where the agent lets in only those who can say who they are.
-const UNIX_HINT: &str = "have the agent listen on a Unix socket as well (listen-address under [web], such as \
+const UNIX_HINT: &str = "let the agent also listen on a Unix socket (listen-address under [web], such as \
                          unix:/run/streamgauge/streamgauge.sock): its owner needs neither a password nor a certificate";
 
 /// An address as it may be shown: without the user and password that may stand in it.
@@ -131,8 +131,8 @@ async fn send(url: &str, login: Option<&str>) -> Result<http::Response<Incoming>
         let reason = unreachable(&error);
         match is_of_other_scheme(&error) {
             false => reason,
-            true if tls => reason.with_hint("most likely no TLS is spoken there: ask http://"),
-            true => reason.with_hint("most likely TLS is spoken there: ask https://"),
+            true if tls => reason.with_hint("the agent probably speaks no TLS: ask http://"),
+            true => reason.with_hint("the agent probably speaks TLS: ask https://"),
         }
     })
 }

@@ -89,7 +89,9 @@ impl SqliteJournal {
             Err(Fault::Damaged(reason)) => {
                 let aside = set_aside(&path)?;
                 self.set_aside += 1;
-                tracing::error!(path = %path.display(), aside = %aside.display(), %reason, "state of earlier runs is damaged; set aside as .bad");
+                tracing::error!(path = %path.display(), aside = %aside.display(), %reason, "state of earlier runs is \
+                                                                                            damaged and was set aside \
+                                                                                            as .bad");
                 try_open(&path, &mut Vec::new())
             }
             opened => opened,
@@ -133,7 +135,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, Reason> {
     });
     let free = |name: &String| ["", "-wal"].iter().all(|end| identity(&beside(&format!("{name}{end}"))).is_err());
     let Some(name) = names.into_iter().find(free) else {
-        let message = format!("{STATES_SET_ASIDE_MAX} damaged states lie beside {}", path.display());
+        let message = format!("there are already {STATES_SET_ASIDE_MAX} damaged states beside {}", path.display());
         return Err(Reason::new(ReasonKind::Failed, message).with_hint("remove them"));
     };
     let doing = format!("set {} aside", path.display());
@@ -301,7 +303,7 @@ pub fn peek(directory: &Path) -> Entries {
         self::read(&connection, select, &mut entries)
     });
     if let Err(error) = read {
-        tracing::debug!(%error, "names of earlier runs are not known");
+        tracing::debug!(%error, "cannot read the names of earlier runs");
     }
     entries
 }

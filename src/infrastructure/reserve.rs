@@ -155,7 +155,7 @@ fn require(file: &File, bytes: u64) -> Result<(), Reason> {
         return Ok(());
     }
     let Space { free, reserve } = space;
-    let text = format!("no space: {bytes} bytes are needed, and of the {free} that are free, {reserve} must stay free");
+    let text = format!("no space: {bytes} bytes are needed; {free} are free, of which {reserve} must stay free");
     Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or use another filesystem"))
 }
 

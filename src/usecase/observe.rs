@@ -30,7 +30,7 @@ pub struct Scope<'a> {
 pub async fn replicas(shelf: &dyn Shelf, scope: Scope<'_>, found: &mut BTreeSet<String>) -> Result<(), Reason> {
     let top = shelf.folders("").await?;
     if !Layout::recognise(&top).is_empty() {
-        let cause = "a replica is at this place itself";
+        let cause = "this place is itself a replica";
         return Err(Reason::new(ReasonKind::Misconfigured, cause).with_hint("name it in a [[database.replica]]"));
     }
     let mut looked_into = 0;
@@ -43,7 +43,7 @@ pub async fn replicas(shelf: &dyn Shelf, scope: Scope<'_>, found: &mut BTreeSet<
         if looked_into > OBSERVED_FOLDERS_MAX {
             let cause = format!("more than {OBSERVED_FOLDERS_MAX} folders to look into");
             return Err(
-                Reason::new(ReasonKind::Unsupported, cause).with_hint("exclude some, or share them between shards")
+                Reason::new(ReasonKind::Unsupported, cause).with_hint("exclude some, or split them between shards")
             );
         }
         let looks = new.into_iter().map(|path| async move {

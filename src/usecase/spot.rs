@@ -84,7 +84,7 @@ impl SpotRound {
         match missing {
             Some(why) => Err(why),
             None if !self.outcome.positioned && self.outcome.findings.iter().any(differs) => {
-                Err("the live database has no WAL that tells whether it has changed since the replica's newest state"
+                Err("the live database has no WAL that shows whether it changed after the replica's newest state"
                     .to_owned())
             }
             None => Ok(()),
@@ -111,7 +111,7 @@ impl SpotRound {
                     // What newer objects do not hold may be here, and anywhere.
                     None => {
                         let key = &file.job.key;
-                        located.push(Err(format!("the page index of {key} is too long to be read by itself")));
+                        located.push(Err(format!("the page index of {key} is too long to read on its own")));
                         return Ok(located);
                     }
                 },
@@ -143,7 +143,7 @@ impl SpotRound {
             Outcome::Good { frames, .. } => Ok(frames.clone()),
             Outcome::TooLong => Ok(None),
             Outcome::Bad { kind, .. } => Err(format!("{key} is {}", kind.spoken())),
-            Outcome::Gone => Err(format!("{key} was gone when it was to be read: compacted meanwhile")),
+            Outcome::Gone => Err(format!("{key} was compacted before it could be read")),
             Outcome::Failed => Err(format!("{key} could not be read")),
         };
         self.verified.push(verified);
@@ -158,7 +158,7 @@ impl SpotRound {
         let frame = match job.store.read(file.job.object.name, entry.offset, entry.length).await {
             Ok(Content::There(frame)) => frame,
             Ok(Content::Missing(_)) => {
-                return Ok(Some(format!("{key} was gone when it was to be read: compacted meanwhile")));
+                return Ok(Some(format!("{key} was compacted before it could be read")));
             }
             Err(reason) => return Err(reason.message),
         };

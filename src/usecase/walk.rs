@@ -18,7 +18,7 @@ pub(super) async fn pages(
         foreign = if page.objects.is_empty() { foreign + 1 } else { 0 };
         if foreign >= FOREIGN_PAGES_MAX {
             let message = format!("list {folder}: {FOREIGN_PAGES_MAX} pages in a row without a Litestream file");
-            let hint = "something else writes there, or the store makes up a listing that never ends";
+            let hint = "something else writes there, or the store invents an endless listing";
             return Err(Reason::new(ReasonKind::Unsupported, message).with_hint(hint));
         }
         cursor = page.next.take();
@@ -29,7 +29,7 @@ pub(super) async fn pages(
     }
     let message = format!("list {folder}: more than {LIST_PAGES_MAX} pages");
     Err(Reason::new(ReasonKind::Unsupported, message)
-        .with_hint("retention is not working on a replica with this many objects"))
+        .with_hint("with this many objects, Litestream's retention is not working"))
 }
 
 /// As [`pages`], object by object.
@@ -74,8 +74,10 @@ async fn folders(store: &dyn ReplicaStore, layout: Layout) -> Result<Vec<Folder>
     let folders = store.folders(layout).await?;
     let generations = folders.iter().filter(|folder| matches!(folder, Folder::Wal(_))).count();
     if generations > GENERATIONS_MAX {
-        let message = format!("list generations/: {generations} generations, at most {GENERATIONS_MAX} are read");
-        return Err(Reason::new(ReasonKind::Unsupported, message).with_hint("retention is not working on this replica"));
+        let message = format!("list generations/: {generations} generations, more than the {GENERATIONS_MAX} that are \
+                               read");
+        return Err(Reason::new(ReasonKind::Unsupported, message).with_hint("Litestream's retention is not working on \
+                                                                            this replica"));
     }
     Ok(folders)
 }

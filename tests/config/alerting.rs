@@ -90,7 +90,7 @@ fn mistakes_are_named() {
         "silence[0].days[0]: value `Caturday`: not a day of the week; accepted: MON, TUE, WED, THU, FRI, SAT, SUN",
         "silence[0].until: value `soon`: not a time; accepted: ",
         "silence[0].window: value `1-2`: not two times; accepted: ",
-        "silence[0].reason: missing; accepted: why nobody is notified, which is shown with what is silenced",
+        "silence[0].reason: missing; accepted: why nobody is notified, which is shown with silenced alerts",
         "silence[1].until: not after `from`",
     ] {
         let found = shown.iter().any(|line| line.split_once(": ").is_some_and(|(_, line)| line.starts_with(expected)));

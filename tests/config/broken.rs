@@ -28,7 +28,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":5: dbs[0].replica.skip-verify: value `yes`: in quotes, which makes it text; accepted: true or false",
     ]),
     ("bucket-missing.yml", &[
-        ":3: dbs[0].replica.bucket: missing, and a replica of kind s3 needs it; accepted: a bucket's name",
+        ":3: dbs[0].replica.bucket: missing; a replica of kind s3 needs it; accepted: a bucket's name",
     ]),
     ("ca-file-missing.toml", &[
         ":2: replica.ca-file: value `no-such-file.pem`: no such file or directory; accepted: a readable file",
@@ -104,7 +104,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":5: dbs[1].replica.url: the endpoint is not the address of a server; accepted: https://host, host:port and the like, optionally with a path",
     ]),
     ("file-path-missing.yml", &[
-        ":3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a directory",
+        ":3: dbs[0].replica.path: missing; a replica of kind file needs it; accepted: a directory",
     ]),
     ("home-unknown.yml", &[
         ":2: dbs[0].path: value `~/a.db`: no home directory is known; accepted: a path",
@@ -223,7 +223,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":1: web: not a section; accepted: keys with values",
     ]),
     ("sftp-user-missing.yml", &[
-        ":3: dbs[0].replica.user: missing, and a replica of kind sftp needs it; accepted: a user's name",
+        ":3: dbs[0].replica.user: missing; a replica of kind sftp needs it; accepted: a user's name",
     ]),
     ("snake-case.toml", &[
         ":2: watch.poll_interval: unknown key, did you mean `poll-interval`?; accepted: poll-interval, series-grace, shard, sweep-interval",

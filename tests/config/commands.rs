@@ -33,7 +33,7 @@ fn a_variable_that_is_not_set_is_said_beside_what_follows_from_it() {
     assert_eq!(told.status.code(), Some(2), "{error}");
     assert_eq!(
         error,
-        "error: DIR/litestream.yml:3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a \
+        "error: DIR/litestream.yml:3: dbs[0].replica.path: missing; a replica of kind file needs it; accepted: a \
          directory\nwarning: DIR/litestream.yml: $REPLICA_URL: not set in this process's environment; replaced with \
          nothing, as Litestream would do\n"
     );

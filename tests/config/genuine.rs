@@ -39,7 +39,7 @@ const DELIBERATE: &[(Dialect, &str, &str)] = &[
 
 /// What is said of configurations that Litestream starts with.
 const HARMLESS: &[&str] =
-    &["unknown key", "no unit: ", "in which it was started", "not set in this process's", "replaced by the `<<`"];
+    &["unknown key", "no unit: ", "that it was started in", "not set in this process's", "replaced by the `<<`"];
 
 /// A database's path and the names of its replicas, in order; `None` where it is refused.
 type Databases = Option<Vec<(String, String)>>;

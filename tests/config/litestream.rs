@@ -150,8 +150,8 @@ fn a_directory_without_databases_is_a_warning() {
     assert_eq!(
         files.warnings(),
         [
-            "DIR/litestream.yml:2: dbs[0].dir: value `DIR/srv`: no database matches `*.db`, without which Litestream \
-             refuses to start (unless `watch: true`)",
+            "DIR/litestream.yml:2: dbs[0].dir: value `DIR/srv`: no database matches `*.db`, so Litestream refuses to \
+             start (unless `watch: true`)",
             "DIR/litestream.yml:3: dbs[1].dir: value `DIR/srv`: no database matches `*.db`",
             "DIR/litestream.yml:4: dbs[2].dir: value `DIR/gone`: read DIR/gone: no such file or directory",
         ]
@@ -343,7 +343,7 @@ exec: $UNKNOWN
             at(12, "dbs[1]: /a.db and /b.db share the replica gs://bkt/a"),
             at(13, "path: given twice in the same place; the last one counts"),
             at(15, "dbs[2]: no replica: the database is not backed up"),
-            at(16, "dbs[3]: value `/b.db`: names a database twice, with which Litestream 0.5.17 refuses to start"),
+            at(16, "dbs[3]: value `/b.db`: names a database twice, so Litestream 0.5.17 refuses to start"),
             at(18, &format!("logging.levl: {unknown}; did you mean `level`?")),
             at(19, &format!("socket.enable: {unknown}; did you mean `enabled`?")),
             at(20, &format!("levels[0].intervall: {unknown}; did you mean `interval`?")),

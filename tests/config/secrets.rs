@@ -210,7 +210,7 @@ fn a_dollar_in_a_password_shows_nothing_of_it() {
             format!("dbs: [{{path: /a.db, replica: {{path: /r, secret-access-key: {value}}}}}]\n"),
         );
         let said = clean(&files, &value);
-        assert!(said.contains("Litestream takes a `$` here as a variable"), "{said}");
+        assert!(said.contains("Litestream takes a `$` here for a variable"), "{said}");
     }
     files.write("litestream.yml", format!("dbs: [{{path: /a.db, replica: {{path: '${{DIR:-{CANARY}}}/r'}}}}]\n"));
     assert!(clean(&files, "a default").contains("$DIR") || clean(&files, "a default").contains("${DIR…}"));

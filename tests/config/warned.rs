@@ -14,18 +14,21 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/warned
 const REFUSED: &str = "Litestream v0.5 refuses to start with it; accepted";
 
 const RELATIVE: &str =
-    "Litestream resolves it from the directory in which it was started, streamgauge from DIR; accepted: the whole path";
+    "Litestream resolves it against the directory that it was started in, streamgauge against DIR; accepted: the whole \
+     path";
 
 #[rustfmt::skip]
 fn warned() -> Vec<(&'static str, Vec<String>)> {
     let said = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     let refused = |line: u8, key: &str, accepted: &str| format!(":{line}: {key}: {REFUSED}: {accepted}");
     let unread = |line: u8, key: &str, accepted: &str| format!(":{line}: {key}: Litestream refuses to start with it; accepted: {accepted}");
-    let foreign = |line: u8, key: &str, kind: &str| format!(":{line}: {key}: not used: a replica of kind {kind} has no such key");
+    let foreign = |line: u8, key: &str, kind: &str| format!(":{line}: {key}: ignored: a replica of kind {kind} has no \
+                                                             such key");
     let days = "Litestream v0.3 refuses to start with it, and v0.5 does not read this key; accepted: a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
     vec![
         ("dollar-in-a-password.yml", said(&[
-            ":7: Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, because it may be part of a password)",
+            ":7: Litestream takes a `$` here for a variable that is not set, and replaces it with nothing (not shown, \
+             because it may be part of a password)",
         ])),
         ("keys-of-another-kind.yml", vec![
             foreign(5, "dbs[0].replica.region", "file"),
@@ -34,21 +37,22 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             foreign(12, "dbs[1].replica.sas-token", "sftp"),
         ]),
         ("host-key-missing.yml", said(&[
-            ":3: dbs[0].replica.host-key: not set: any server is trusted, so that whoever answers in its place learns the \
-             password and can show another replica; accepted: the server's public key, as in known_hosts",
+            ":3: dbs[0].replica.host-key: not set: any server is trusted, so an impostor could learn the password and \
+             show another replica; accepted: the server's public key, as in known_hosts",
         ])),
         ("merge-behind-a-key.yml", said(&[
-            ":7: path: replaced by the `<<` after it, as Litestream reads one after the other; put `<<` first to keep \
-             it",
+            ":7: path: replaced by the `<<` after it, because Litestream reads one after the other; put `<<` first to \
+             keep it",
         ])),
         ("nine-levels.yml", said(&[
             ":1: levels: Litestream v0.5 refuses to start with so many; accepted: at most 8",
         ])),
         ("path-twice.yml", said(&[
-            ":4: dbs[1]: value `/a.db`: names a database twice, with which Litestream 0.5.17 refuses to start",
+            ":4: dbs[1]: value `/a.db`: names a database twice, so Litestream 0.5.17 refuses to start",
         ])),
         ("pattern-as-path.yml", said(&[
-            ":2: dbs[0].path: value `/data/*.db`: not a pattern: Litestream takes it as the name of one file; accepted: `dir` and `pattern` for several files",
+            ":2: dbs[0].path: value `/data/*.db`: not a pattern: Litestream takes it for the name of one file; \
+             accepted: `dir` and `pattern` for several files",
         ])),
         ("refused-by-litestream.yml", vec![
             unread(1, "addr", "host:port, or :port"),
@@ -89,10 +93,13 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             "note: :6: dbs[0].replicas[0].snapshot-interval: Litestream v0.5 will ignore it, and use `snapshot.interval`, 24h unless set at the top",
         ])),
         ("shell-default.yml", said(&[
-            ": ${REPLICA_PATH…}: Litestream has no defaults: it takes everything between the braces as a name, and replaces it with nothing",
+            ": ${REPLICA_PATH…}: Litestream has no defaults: it takes everything between the braces for a name, and \
+             replaces it with nothing",
         ])),
         ("slash-in-front.yml", said(&[
-            ":6: dbs[0].replicas[0].path: begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the path with it, so it never finds them: snapshots pile up, and it cannot restore; remove the `/`",
+            ":6: dbs[0].replicas[0].path: begins with `/`: Litestream v0.3 writes to the path without it but looks for \
+             its files below the path with it, and never finds them: snapshots pile up, and it cannot restore; remove \
+             the `/`",
         ])),
     ]
 }

@@ -217,7 +217,7 @@ async fn answers_of_abs_that_are_no_listings_are_not_believed() {
             Answer::xml(400, "<Error><Code>InvalidHeaderValue</Code><HeaderName>x-ms-version</HeaderName></Error>"),
             "unsupported: the server does not know version 2026-02-06 of the protocol | update it; Azurite takes --skipApiVersionCheck",
         ),
-        (page(&[], "again"), "corrupt: a listing of empty pages that does not end"),
+        (page(&[], "again"), "corrupt: an endless listing of empty pages"),
     ] {
         let (server, store) = made_up(move |_| given.clone());
         let told = told(store.list(LEVEL, Some(ltx_name(0)), None).await.unwrap_err());

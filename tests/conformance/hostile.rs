@@ -212,8 +212,8 @@ async fn a_listing_of_folders_without_end_ends() {
     let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", ""));
     let told_outside = told(store.layouts().await.unwrap_err());
     let at = "corrupt: list s3://bkt/app/: ";
-    assert_eq!(told_empty, format!("{at}a listing of folders that does not end"));
-    assert_eq!(told_same, format!("{at}a listing of folders that does not end"));
+    assert_eq!(told_empty, format!("{at}an endless listing of folders"));
+    assert_eq!(told_same, format!("{at}an endless listing of folders"));
     assert_eq!(told_outside, format!("{at}other/ is not below the prefix"));
 }
 

@@ -359,7 +359,7 @@ async fn chunks_of_any_size_are_walked_once() {
     let wrong = encoded(&[0; 32]);
     publish(&context, described(&key(NAME)), description(&wrong)).await;
     let refused = told(read(&*nats.store(), NAME, 0, size as u64).await.unwrap_err());
-    assert!(refused.ends_with("an object whose content is not that of its SHA-256"), "{refused}");
+    assert!(refused.ends_with("an object whose content does not match its SHA-256"), "{refused}");
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ fn a_hole_a_lost_tail_and_an_empty_replica_fail() {
     fs::remove_dir_all(site.replica.join("ltx")).unwrap();
     let drilled = site.drill(&[]);
     assert_eq!(drilled.result(), "failed", "{}", drilled.record());
-    assert!(drilled.reason().contains("there is nothing that Litestream wrote"), "{}", drilled.reason());
+    assert!(drilled.reason().contains("nothing there was written by Litestream"), "{}", drilled.reason());
 }
 
 #[test]

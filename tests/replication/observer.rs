@@ -53,7 +53,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     assert!(verdict(&observer, "HostGone").unwrap().1.starts_with("db1 was up "));
     let names: Vec<_> = fs::read_dir(&beside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["beacon.json"], "nothing else is written");
-    assert_eq!(host.process.log_lines("beacon not written"), 0);
+    assert_eq!(host.process.log_lines("cannot write the beacon"), 0);
 
     // Litestream stands still, and the agent beside it can tell nobody but by its beacon.
     site.wait_until_in_sync(&host);

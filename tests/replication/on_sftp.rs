@@ -36,7 +36,7 @@ pub fn observer(lab: &Lab, home: &Path) {
         is_there && Seen::of(&observer, "seen").lag().is_some()
     });
     assert_eq!(replica_report(&observer, "seen")["beacon"]["claim"]["host"], "db1");
-    assert_eq!(host.process.log_lines("beacon not written"), 0);
+    assert_eq!(host.process.log_lines("cannot write the beacon"), 0);
     let beside = fs::read_dir(place.data()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut beside: Vec<String> = beside.collect();
     beside.sort_unstable();

@@ -29,7 +29,7 @@ fn a_hole_is_named_and_an_older_state_is_never_given_silently() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
     assert!(said.contains("nothing leads from TXID 0000000000000003 to TXID 0000000000000005"), "{said}");
-    assert!(said.contains("hint: --txid 0000000000000003 restores what is before the hole"), "{said}");
+    assert!(said.contains("hint: --txid 0000000000000003 restores what comes before the hole"), "{said}");
     assert!(source.theirs("0.5.17", &[]).is_err());
     assert!(source.ours(&["--txid", "0000000000000003"]).is_ok());
 
@@ -62,7 +62,7 @@ fn a_damaged_object_is_named_with_the_place() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(2), "{said}");
         assert!(said.contains(&key) && said.contains(cause), "expected {cause}: {said}");
-        assert!(said.contains("hint: --txid 0000000000000004 restores what is before it"), "{said}");
+        assert!(said.contains("hint: --txid 0000000000000004 restores what comes before it"), "{said}");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         assert!(source.theirs("0.5.17", &[]).is_err(), "{cause}: Litestream restores it");
     };
@@ -109,7 +109,7 @@ fn what_other_objects_hold_as_well_restores_without_the_damaged_one() {
     for args in [&[][..], &["--txid", "0000000000000006"]] {
         let said = source.ours(args).unwrap_err();
         assert!(said.contains(&snapshot), "{said}");
-        let hint = format!("hint: it restores without this object: restore with --without {snapshot}");
+        let hint = format!("hint: the same state restores without this object: use --without {snapshot}");
         assert!(said.contains(&hint), "{said}");
         assert!(source.ours(&[args, &["--without", &snapshot]].concat()).unwrap() == whole, "the bytes differ");
     }
@@ -121,20 +121,20 @@ fn what_other_objects_hold_as_well_restores_without_the_damaged_one() {
     let said = source.ours(&["--without", &snapshot]).unwrap_err();
     assert!(
         said.contains(&format!(
-            "an older state, TXID 0000000000000005, restores without this object: restore with --without {key}"
+            "an older state, TXID 0000000000000005, restores without this object: use --without {key}"
         )),
         "{said}"
     );
     let done = source.run(&home.path().join("older.db"), &["--without", &snapshot, "--without", &key]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains(&format!("note    {key} is left out, and what only it holds is not restored")), "{said}");
+    assert!(said.contains(&format!("note    {key} is left out; anything that only it holds is not restored")), "{said}");
     fs::write(&newest, &kept).unwrap();
     // With the beginning gone as well, nothing does.
     let first = damage(0, 0);
     let said = source.ours(&["--without", &snapshot]).unwrap_err();
     assert!(said.contains(&first), "{said}");
-    assert!(said.contains("nothing there restores without this object"), "{said}");
+    assert!(said.contains("nothing restores without this object"), "{said}");
     let said = source.ours(&["--without", "snapshot"]).unwrap_err();
     assert!(said.contains("expected a key below the replica"), "{said}");
 }
@@ -159,7 +159,7 @@ fn an_object_that_lacks_pages_is_named_and_left_out_on_demand() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(2), "{said}");
         assert!(said.contains(&format!("error: read {key}: it is incomplete: page ")), "{said}");
-        let hint = format!("hint: it restores without this object: restore with --without {key}");
+        let hint = format!("hint: the same state restores without this object: use --without {key}");
         assert!(said.contains(&hint), "{said}");
     }
     assert!(source.ours(&["--without", key]).unwrap() == whole, "the bytes differ");

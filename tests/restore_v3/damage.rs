@@ -157,7 +157,7 @@ fn lost_middle(lab: &Lab, replica: &Replica, place: &Place) {
     assert_ne!(rows, self::rows(&place.whole.database), "0.3.13 restores something else without a word");
     let reason = copy.ours(PlanTarget::Latest).unwrap_err();
     assert_eq!(reason.kind, ReasonKind::Corrupt);
-    assert_eq!(reason.message, format!("read {next}: {key} is missing, which comes before it"));
+    assert_eq!(reason.message, format!("read {next}: {key}, which comes before it, is missing"));
     let plan = &place.whole.plan;
     let before = plan.objects.iter().rev().find(|object| plan.key(object) < *key).unwrap();
     let hint = reason.hint.unwrap();
@@ -228,7 +228,7 @@ fn torn(lab: &Lab, replica: &Replica, place: &Place) {
     let reason = copy.ours(PlanTarget::Latest).unwrap_err();
     let end = segment_end(name, &*fs::read(copy.path(key)).unwrap()).unwrap().end.end;
     let missing = key.replace(&name.to_string(), &SegmentName { offset: end, ..*name }.to_string());
-    assert_eq!(reason.message, format!("read {}: {missing} is missing, which comes before it", place.next));
+    assert_eq!(reason.message, format!("read {}: {missing}, which comes before it, is missing", place.next));
 }
 
 /// Objects that are there and are not what they were: always an error with the key.

@@ -56,8 +56,8 @@ fn a_path_that_cannot_be_written_is_warned_of() {
     let home = Home::new();
     // Not even root can make a directory of a file.
     let log = ended(home.agent("agent", &home.path("app.db")));
-    assert!(log.contains("nothing is remembered across a restart"), "{log}");
-    assert_eq!(log.matches("history not saved").count(), 0, "it is said once: {log}");
+    assert!(log.contains("nothing will survive a restart"), "{log}");
+    assert_eq!(log.matches("cannot save history").count(), 0, "it is said once: {log}");
     assert!(log.contains("name a directory that the agent may write with --storage.path"), "{log}");
 }
 
@@ -274,7 +274,7 @@ fn a_full_disk_is_warned_of() {
     fs::remove_file(storage.0.join("ballast")).unwrap();
     wait_for("saving to go on", || saved() == Some(1.0));
     let log = ended(agent);
-    assert!(log.contains("history not saved: a restart would lose it"), "{log}");
+    assert!(log.contains("cannot save history: a restart would lose it"), "{log}");
     assert!(log.contains("history is saved again"), "{log}");
     let log = ended(home.agent("again", &storage.0));
     assert!(!log.contains("level=warn"), "{log}");

@@ -169,7 +169,7 @@ fn mistakes_are_refused_with_file_line_and_key() {
         ),
         (
             "{TLS}  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n",
-            "web.yml:4: tls_server_config.cipher_suites: without one that HTTP/2 demands; accepted: ",
+            "web.yml:4: tls_server_config.cipher_suites: without one that HTTP/2 requires; accepted: ",
         ),
         (
             "tls_server_config:\n  cert_file: server.pem\n  key_file: client.key\n",
@@ -185,7 +185,7 @@ fn mistakes_are_refused_with_file_line_and_key() {
         ),
         (
             "http_server_config:\n  headers:\n    X-Powered-By: us\n",
-            "web.yml:3: http_server_config.headers.X-Powered-By: this header can not be configured; accepted: ",
+            "web.yml:3: http_server_config.headers.X-Powered-By: this header cannot be configured; accepted: ",
         ),
         (
             "http_server_config:\n  headers:\n    X-Frame-Options: allow\n",
@@ -415,7 +415,7 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
     let refused = format!("get https://{}/api/v1/report: the answer is 401 Unauthorized", agent.address);
     assert!(out.contains(&refused) && !format!("{out}{error}").contains("s3cret"), "{out}{error}");
     let (_, _, error) = told(&["healthcheck", &format!("--url=http://alice:geheim@{}", agent.address)]);
-    assert!(error.contains("hint: most likely TLS is spoken there: ask https://"), "{error}");
+    assert!(error.contains("hint: the agent probably speaks TLS: ask https://"), "{error}");
     assert!(!error.contains("geheim"), "{error}");
 
     for (headers, expected) in [(WRONG, "401"), ("", "401"), (ALICE, "200")] {
@@ -430,7 +430,7 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
 
     // A mistake leaves in force what was there before.
     home.write("tls_server_config:\n  cert_file: none.pem\n");
-    let refused = "\"web configuration not read; the previous one stays in force\"";
+    let refused = "\"cannot read the web configuration; the previous one stays in force\"";
     wait_for("the mistake", || agent.process.log_lines(refused) == 1);
     let log = agent.process.log();
     let about: Vec<&str> = log.lines().filter(|line| line.contains("none.pem")).collect();
@@ -457,7 +457,7 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
     wait_for("the file", || status(home.client(), "").as_deref() == Some("200"));
 
     home.write("");
-    wait_for("refused", || agent.process.log_lines("turning TLS on or off takes a restart") == 1);
+    wait_for("refused", || agent.process.log_lines("turning TLS on or off needs a restart") == 1);
     drop(agent);
     home.write("tls_server_config:\n  cert_file: none.pem\n");
     let config = format!("--config.file={}", place.join("streamgauge.toml").display());

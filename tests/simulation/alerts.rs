@@ -247,8 +247,8 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     assert_eq!(verdict.status, Status::Fail);
     assert_eq!(
         &*verdict.detail,
-        "litestream.yml: it listed 1 database and now lists none; those it no longer lists stay watched; if that \
-         is on purpose, reload by SIGHUP or with a password"
+        "litestream.yml: it listed 1 database and now lists none; those it no longer lists stay watched; if that is on \
+         purpose, reload with SIGHUP or with a password"
     );
 
     reload(&life.reloads).await.await.unwrap().unwrap();

@@ -170,7 +170,7 @@ impl Sink {
         if list.len() < CONFIG_PROBLEMS_MAX {
             list.push(self.shown(problem));
         } else if list.len() == CONFIG_PROBLEMS_MAX {
-            let message = format!("more than {CONFIG_PROBLEMS_MAX} problems; the rest is not shown");
+            let message = format!("more than {CONFIG_PROBLEMS_MAX} problems; the rest are not shown");
             list.push(Place::file(&problem.file.into()).problem(message));
         }
     }

@@ -216,7 +216,7 @@ pub(super) fn reason(verb: &str, path: &Path, error: io::Error) -> Reason {
         Some(Errno::LOOP) => symbolic_link(path),
         Some(Errno::ACCESS | Errno::PERM) => Reason::from(error)
             .context(doing)
-            .with_hint("let the user of the agent read the file and enter its directories"),
+            .with_hint("let the agent's user read the file and enter its directories"),
         _ => Reason::from(error).context(doing),
     }
 }

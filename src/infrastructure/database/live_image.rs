@@ -126,7 +126,7 @@ fn covers(index: &WalIndexHeader, target: &LiveTarget) -> Result<(), Reason> {
     }
     let copied = committed_end(index.backfilled.max(index.attempted), page_size);
     if copied > position.end {
-        return Err(changed("a checkpoint has moved pages into the file that the replica has not reached"));
+        return Err(changed("a checkpoint has moved pages that the replica has not reached into the file"));
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ impl LiveFiles {
 
 fn page_slots(pages: u64) -> Result<usize, Reason> {
     if pages > LIVE_IMAGE_PAGES_MAX {
-        let text = format!("{pages} pages, and at most {LIVE_IMAGE_PAGES_MAX} are compared");
+        let text = format!("{pages} pages, more than the {LIVE_IMAGE_PAGES_MAX} that can be compared");
         return Err(Reason::new(ReasonKind::Unsupported, text));
     }
     usize::try_from(pages).map_err(|_| Reason::new(ReasonKind::Unsupported, "too many pages"))

@@ -159,7 +159,7 @@ fn indexed(
         && wal_size < position.end
     {
         let message = format!(
-            "read {}: {wal_size} bytes, but {} says that {} are committed",
+            "read {}: {wal_size} bytes, but according to {}, {} are committed",
             paths.wal.display(),
             paths.shm.display(),
             position.end

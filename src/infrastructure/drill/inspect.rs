@@ -30,7 +30,7 @@ const INSTRUCTIONS_PER_LOOK: i32 = 10_000;
 const CONSTRAINT_PROBLEM: &str = "CHECK constraint failed in ";
 
 /// Why the constraints of a file are left out whose header says that only other versions may write it.
-const ONLY_READ: &str = "this version of SQLite can only read the file, and then leaves them out";
+const ONLY_READ: &str = "this version of SQLite can only read the file, and leaves them out then";
 
 /// Pragmas that only tell something and take no value; SQLite's own full-text search asks for some of them.
 const TELLING_PRAGMAS: &[&str] = &[

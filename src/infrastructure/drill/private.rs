@@ -198,7 +198,7 @@ fn same(one: &Stat, other: &Stat) -> bool {
 }
 
 fn refused(path: &Path, why: &str) -> Reason {
-    let text = format!("use {}: {why}, and what is restored there must stay private", path.display());
+    let text = format!("use {}: {why}, but what is restored there must stay private", path.display());
     let hint = format!("name a directory that does not exist yet, such as {}", path.join("drill").display());
     Reason::new(ReasonKind::Misconfigured, text).with_hint(hint)
 }

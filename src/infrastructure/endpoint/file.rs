@@ -172,7 +172,7 @@ fn demand_http2_suite(section: &mut Section<'_>) {
     let named = section.texts("cipher_suites", "").unwrap_or_default();
     if !named.is_empty() && !named.iter().any(|suite| HTTP2_SUITES.contains(&suite.text)) {
         let accepted = format!("one of {}; http2: false; or min_version: TLS13", HTTP2_SUITES.join(", "));
-        section.wrong("cipher_suites", "without one that HTTP/2 demands", &accepted);
+        section.wrong("cipher_suites", "without one that HTTP/2 requires", &accepted);
     }
 }
 
@@ -186,7 +186,7 @@ fn versions(section: &mut Section<'_>) -> (Vec<&'static SupportedProtocolVersion
     if spoken.is_empty() {
         section.wrong("max_version", "no version is left", "TLS12 or TLS13, and not below min_version");
     } else if range.len() > spoken.len() {
-        section.warn("min_version", "TLS 1.0 and 1.1 are not spoken here", "");
+        section.warn("min_version", "TLS 1.0 and 1.1 are not supported", "");
     }
     (spoken, least == 3)
 }
@@ -207,7 +207,7 @@ fn known<T: Copy>(
         let usable: Vec<&str> = table.iter().filter(|(_, thing)| thing.is_some()).map(|(name, _)| *name).collect();
         section.wrong(key, "none of these is supported here", &usable.join(", "));
     } else if there.len() < named.len() {
-        section.warn(key, "some of these are not supported here and left out: CBC suites, CurveP521", "");
+        section.warn(key, "some of these are not supported here and are left out: CBC suites, CurveP521", "");
     }
     (!named.is_empty()).then_some(there)
 }
@@ -218,7 +218,7 @@ fn headers(mut section: Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
         let known = HEADERS.iter().find(|(known, _)| *known == name);
         let Some((_, values)) = known else {
             let accepted = HEADERS.map(|(name, _)| name).join(", ");
-            section.problem(value.place.problem("this header can not be configured").accepted(accepted));
+            section.problem(value.place.problem("this header cannot be configured").accepted(accepted));
             continue;
         };
         let read = (HeaderName::try_from(name), HeaderValue::try_from(value.text));

@@ -120,7 +120,7 @@ impl Endpoint {
     fn replace(&self, file: &Path, mut policy: Policy, warnings: &[Problem]) {
         let before = self.policy();
         if policy.tls.is_some() != before.tls.is_some() {
-            return tracing::warn!(?file, "web configuration not reloaded: turning TLS on or off takes a restart");
+            return tracing::warn!(?file, "web configuration not reloaded: turning TLS on or off needs a restart");
         }
         // The bucket of before is not filled by a change of something else.
         let same = |old: &&Arc<Limiter>| policy.limiter.as_ref().is_some_and(|new| new.is_like(old));
@@ -135,7 +135,7 @@ impl Endpoint {
 
 fn refused(file: &Path, problems: &[Problem]) {
     let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    tracing::error!(?file, problems, "web configuration not read; the previous one stays in force");
+    tracing::error!(?file, problems, "cannot read the web configuration; the previous one stays in force");
 }
 
 /// Takes in each change of the files.
@@ -146,7 +146,8 @@ async fn take_in(endpoint: Weak<Endpoint>, file: PathBuf, mut seen: Seen) {
         let looked = blocking(move || Ok(seen.look(&path))).await;
         let Some(endpoint) = endpoint.upgrade() else { return };
         // Only a panic is an error here.
-        let Ok((next, read)) = looked else { return tracing::error!(?file, "web configuration is not followed") };
+        let Ok((next, read)) = looked else { return tracing::error!(?file, "cannot watch the web configuration for \
+                                                                            changes") };
         seen = next;
         match read {
             None => {}
@@ -188,7 +189,7 @@ impl Seen {
         }
         let restless = self.restless.saturating_add(1);
         if restless == RESTLESS_LOOKS {
-            tracing::warn!(file = ?path, "web configuration not reloaded: it, or a file that it names, changes all the time");
+            tracing::warn!(file = ?path, "web configuration not reloaded: it, or a file that it names, keeps changing");
         }
         (Self { last, restless, ..self }, None)
     }

@@ -32,10 +32,10 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
         // The verifier's own error, which it does not export.
         Some(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
             let cause =
-                "the server presents the certificate of an authority (CA:TRUE) as its own, which is not accepted";
+                "the server uses the certificate of an authority (CA:TRUE) as its own, which is not accepted";
             Reason::new(ReasonKind::Unreachable, cause).with_hint(
                 "give the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that \
-                 authority, and configure the signer's as ca-file",
+                 authority, and configure the signer's certificate as ca-file",
             )
         }
         Some(_) => reason.with_hint("configure the certificate authority as ca-file"),

@@ -181,7 +181,7 @@ fn behind(uri: &Uri, below: &str) -> Option<Uri> {
 /// The meaning of an answer that is not a success.
 fn refused(status: StatusCode, body: &str) -> Reason {
     let (kind, hint) = match status.as_u16() {
-        300..=399 => (ReasonKind::Misconfigured, "it answers with a redirect: use the address that it leads to"),
+        300..=399 => (ReasonKind::Misconfigured, "it redirects: use the address that it redirects to"),
         401 | 403 => (ReasonKind::Denied, "check url, username, password and bearer-token"),
         404 | 405 | 410 => (ReasonKind::NotFound, "check url"),
         408 | 504 => (ReasonKind::Timeout, ""),
@@ -240,7 +240,7 @@ mod tests {
             (404, "no_team", "not_found: status 404: no_team | check url"),
             (429, "", "throttled: status 429 | "),
             (500, "oops", "failed: status 500: oops | "),
-            (302, "", "misconfigured: status 302 | it answers with a redirect: use the address that it leads to"),
+            (302, "", "misconfigured: status 302 | it redirects: use the address that it redirects to"),
         ] {
             let reason = refused(StatusCode::from_u16(status).unwrap(), body);
             let hint = reason.hint.clone().unwrap_or_default();

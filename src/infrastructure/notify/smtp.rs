@@ -64,7 +64,7 @@ impl Smtp {
             }
             Some(_) => Reason::new(ReasonKind::Failed, text),
             None if error.is_client() => Reason::new(ReasonKind::Misconfigured, text)
-                .with_hint("check security: tls, starttls or none, whichever the server supports"),
+                .with_hint("set security to what the server supports: tls, starttls or none"),
             None => unreachable(error),
         }
     }

@@ -126,7 +126,7 @@ pub(super) fn body(message: &AlertMessage, from: &str, bytes_max: usize, one: im
         text.push_str(&format!("and {} more\n", all - shown));
     }
     if message.repeated {
-        text.push_str("Sent before; still the case.\n");
+        text.push_str("Sent before; still firing.\n");
     }
     text.extend([from, "\n"]);
     text

@@ -234,7 +234,7 @@ impl KeyStore for Checked {
         let checked = |page: &FolderPage| {
             let is_endless = page.next.is_some() && pages + 1 >= FOLDER_PAGES_MAX;
             if is_endless || before + page.names.len() > FOLDERS_MAX {
-                return Err(corrupt("a listing of folders that does not end".to_owned()));
+                return Err(corrupt("an endless listing of folders".to_owned()));
             }
             check_folders(&page.names).map(|()| Some(0))
         };
@@ -250,7 +250,7 @@ impl KeyStore for Checked {
         }
         let answer = async {
             if length > READ_BYTES_MAX {
-                let cause = format!("{length} bytes are more than the {READ_BYTES_MAX} that one read may return");
+                let cause = format!("{length} bytes, more than the {READ_BYTES_MAX} that one read may return");
                 return Err(Reason::new(ReasonKind::Unsupported, cause));
             }
             self.backend.read(key, offset, length).await

@@ -316,7 +316,7 @@ fn object(key: String, stat: &Stat) -> Result<KeyInfo, Reason> {
 }
 
 fn reason(error: impl Into<std::io::Error>) -> Reason {
-    denied(error, "let the user of the agent read the directory and the files in it")
+    denied(error, "let the agent's user read the directory and the files in it")
 }
 
 /// The reason for a refusal of the filesystem, and what helps where a permission is missing.

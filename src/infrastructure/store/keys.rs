@@ -67,7 +67,7 @@ pub(super) async fn first_filled<F: Future<Output = Result<(Vec<KeyInfo>, Option
         }
         token = next;
     }
-    Err(corrupt("a listing of empty pages that does not end".to_owned()))
+    Err(corrupt("an endless listing of empty pages".to_owned()))
 }
 
 /// A backend: objects below the replica's root, by keys that are relative to it and use `/`.

@@ -64,7 +64,7 @@ impl Bucket {
         let place: &NatsLocation = location.nats().ok_or_else(|| unsupported(location))?;
         if !shelf::is_bucket(&place.bucket) {
             let cause = format!("open {}: not the name of an object store", location.url());
-            let hint = "letters, digits, - and _ make a bucket's name";
+            let hint = "a bucket's name consists of letters, digits, - and _";
             return Err(Reason::new(ReasonKind::Misconfigured, cause).with_hint(hint));
         }
         Ok(Self { name: place.bucket.clone(), slot: clients(shared).slot(place) })

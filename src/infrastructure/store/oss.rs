@@ -122,7 +122,7 @@ struct Settings;
 #[async_trait]
 impl BucketStore for Settings {
     async fn posture(&self) -> BucketPosture {
-        let cause = "OSS does not tell of versioning, policies and retention where it speaks S3";
+        let cause = "OSS does not show versioning, policies and retention over S3";
         BucketPosture { reason: Some(Reason::new(ReasonKind::Unsupported, cause)), ..BucketPosture::default() }
     }
 }

@@ -142,7 +142,7 @@ impl KeyStore for DavStore {
         let answer = self.server.send(Method::GET, key, headers, Bytes::new(), length.max(WHOLE_FILE_BYTES_MAX)).await;
         let answer = answer.map_err(|reason| match reason.kind {
             ReasonKind::Corrupt => {
-                reason.with_hint("the server has to answer requests for byte ranges with these alone")
+                reason.with_hint("the server must answer a request for a byte range with that range only")
             }
             _ => reason,
         })?;

@@ -147,7 +147,7 @@ impl Drill {
         for probe in self.job.policy.probes.clone() {
             let (back, record) = match copy.take() {
                 Some(copy) => answered(copy, probe, self.record.started_at).await,
-                None => (None, unanswered(&probe, "not run, because the one before it did not finish")),
+                None => (None, unanswered(&probe, "not run, because the check before it did not finish")),
             };
             copy = back;
             self.record.probes.push(record);

@@ -125,7 +125,7 @@ impl Drill {
         let level_0 = view.replicated.filter(|(txid, _)| Some(*txid) == restored.txid).map(|(_, end)| end);
         let reached = restored.position.or(level_0);
         let (result, detail) = match missing(live.position, reached) {
-            Some(0) => (DrillResult::Passed, "everything that has been committed is in it".to_owned()),
+            Some(0) => (DrillResult::Passed, "it holds everything that has been committed".to_owned()),
             None if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
             None => {
                 (DrillResult::Inconclusive, "its position and that of the live database cannot be compared".to_owned())

@@ -61,7 +61,7 @@ pub async fn run_drill(parts: DrillParts, job: DrillJob) -> DrillRecord {
     let stop = match tokio::time::timeout(timeout, drill.steps()).await {
         Ok(done) => done.err(),
         Err(_) => {
-            let text = format!("the drill was stopped after {:.0} s, its timeout", timeout.as_secs_f64());
+            let text = format!("the drill was stopped after its timeout of {:.0} s", timeout.as_secs_f64());
             Some(Stop::inconclusive(Reason::new(ReasonKind::Timeout, text)))
         }
     };
@@ -140,7 +140,7 @@ impl Drill {
         let layouts = store.layouts().await.map_err(Stop::inconclusive)?;
         let Some(layout) = layouts.first().copied() else {
             let reason =
-                Reason::new(ReasonKind::NotFound, format!("restore {url}: there is nothing that Litestream wrote"));
+                Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing there was written by Litestream"));
             return Err(self.refuse(Stop::failed(reason)));
         };
         let mut base = self.base().await?;
@@ -163,7 +163,7 @@ impl Drill {
                 }
                 // Another one each time: none of them is known to be lost.
                 Err(stop) if stop.reason.kind == ReasonKind::NotFound && gone.as_ref() != Some(&stop.reason) => {
-                    let hint = "objects are deleted before a restore has read them: raise Litestream's retention";
+                    let hint = "objects are deleted before a restore can read them: raise Litestream's retention";
                     return Err(self.refuse(Stop::inconclusive(stop.reason.with_hint(hint))));
                 }
                 Err(stop) => return Err(self.refuse(stop)),

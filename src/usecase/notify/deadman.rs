@@ -41,7 +41,7 @@ impl Deadman {
             let wait = match self.says(&board, now) {
                 None => {
                     if !std::mem::replace(&mut silent, true) && last.is_some() {
-                        tracing::warn!("the dead-man's switch is not pinged: it is not known whether all is well");
+                        tracing::warn!("the dead-man's switch is not pinged: whether all is well is unknown");
                     }
                     interval
                 }

@@ -200,7 +200,7 @@ impl AlertOutlet for Outlet {
             Ok(saved) if saved.version == VERSION => saved.receivers,
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(%error, "what was sent to receivers before is not known: firing alerts are sent again");
+                tracing::warn!(%error, "cannot tell what receivers were sent before: firing alerts are sent again");
                 return;
             }
         };

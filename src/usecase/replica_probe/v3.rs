@@ -307,7 +307,7 @@ impl Segments {
         let object = Listed::from((generation, segment));
         let key = generation.segment_key(segment.name());
         if segment.size > SEGMENT_BYTES_MAX {
-            let message = format!("{} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
+            let message = format!("{} bytes, more than the {SEGMENT_BYTES_MAX} that are read", segment.size);
             return Err(Reason::new(ReasonKind::Unsupported, message).of_object(&key));
         }
         let understand = |bytes: &Bytes| {

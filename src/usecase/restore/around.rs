@@ -42,7 +42,7 @@ impl<'a> Around<'a> {
         let keys = plan.layout.keys();
         let lost = left_out.into_iter().filter(|name| leads_further(*name, &plan)).map(|name| name.key(keys));
         let notes: Vec<_> =
-            lost.map(|key| format!("{key} is left out, and what only it holds is not restored")).collect();
+            lost.map(|key| format!("{key} is left out; anything that only it holds is not restored")).collect();
         plan.is_older |= !notes.is_empty();
         plan.notes.extend(notes);
         plan
@@ -113,16 +113,16 @@ pub async fn way_out(store: &dyn ReplicaStore, request: &RestoreRequest, reason:
     }
     let hint = match plan_restore(store, &around).await {
         Ok(plan) if plan.shortfall.is_none() && !leads_further(name, &plan) => {
-            format!("it restores without this object: restore with --without {key}")
+            format!("the same state restores without this object: use --without {key}")
         }
         Ok(plan) => {
             let state = plan.txid.map_or_else(String::new, |txid| format!(", TXID {txid},"));
-            format!("an older state{state} restores without this object: restore with --without {key}")
+            format!("an older state{state} restores without this object: use --without {key}")
         }
         Err(refused) => match (before(store, request, name).await, refused.hint) {
-            (Some(txid), _) => format!("--txid {txid} restores what is before it"),
+            (Some(txid), _) => format!("--txid {txid} restores what comes before it"),
             (None, Some(hint)) => format!("with --without {key}: {hint}"),
-            (None, None) => "nothing there restores without this object, but another replica may".to_owned(),
+            (None, None) => "nothing restores without this object; another replica may".to_owned(),
         },
     };
     reason.with_hint(hint)

@@ -85,7 +85,7 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
         ReplayError::Write(reason) => reason,
         ReplayError::Missing(name) => {
             let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
-            let message = format!("{missing} is missing, which comes before it");
+            let message = format!("{missing}, which comes before it, is missing");
             let hint = format!(
                 "{}; Litestream 0.3.13 may restore an older state or a malformed database here, without an error",
                 preceding(plan, object)
@@ -102,7 +102,7 @@ fn preceding(plan: &RestorePlan, object: &Listed) -> String {
     let earlier = plan.objects.iter().take_while(|other| other.name != object.name);
     match earlier.map(|other| other.at.instant()).max().filter(|time| *time < object.at.instant()) {
         Some(time) => format!("the state at {time} precedes it: restore to that time"),
-        None => "nothing that precedes it has an earlier time to restore to".to_owned(),
+        None => "no earlier state has an earlier time to restore to".to_owned(),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
         PlanTarget::Latest => None,
         PlanTarget::Time(at) => Some(at),
         PlanTarget::Txid(txid) => {
-            let message = format!("plan restore: TXID {txid} of a v0.3 replica, which has none");
+            let message = format!("plan restore: no TXID {txid}: a v0.3 replica has none");
             return Err(Reason::new(ReasonKind::Misconfigured, message).with_hint("name a time instead"));
         }
     };

@@ -108,7 +108,7 @@ fn check_size(newest: &LtxHeader, planned: &[LtxFile], base: Option<RestoreBase>
         return Ok(());
     }
     let cause = format!(
-        "{} pages of {} bytes: the {read} bytes that are planned cannot hold them",
+        "{} pages of {} bytes cannot be in the {read} bytes that are planned",
         newest.commit, newest.page_size
     );
     Err(Reason::new(ReasonKind::Corrupt, cause))
@@ -240,8 +240,8 @@ impl Replica<'_> {
             (PlanError::NotContiguous { end }, _) => {
                 let found = shortfall(files, PlanTarget::Latest, end).map_or_else(String::new, |hole| hole.before);
                 let cause =
-                    format!("plan restore: nothing leads from TXID {end} to TXID {found}, where later files begin");
-                let hint = format!("--txid {end} restores what is before the hole");
+                    format!("plan restore: nothing leads from TXID {end} to TXID {found}, where the later files begin");
+                let hint = format!("--txid {end} restores what comes before the hole");
                 Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
             }
             (PlanError::TxidMissing { wanted, end }, _) => {
@@ -270,8 +270,8 @@ impl Replica<'_> {
             (PlanError::NoFiles, PlanTarget::Time(time)) => match self.first_instant(levels).await {
                 Ok(Some(first)) => {
                     let cause =
-                        format!("plan restore: {time} is before the earliest restorable time, which is {first}");
-                    let hint = format!("--at {first} restores the oldest state that there is");
+                        format!("plan restore: {time} is before the earliest restorable time, {first}");
+                    let hint = format!("--at {first} restores the oldest state");
                     Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
                 }
                 Ok(None) => refused,
@@ -377,7 +377,7 @@ mod tests {
         let refused = planned(&store, PlanTarget::Time(second(1))).await.unwrap_err();
         assert_eq!(refused.kind, ReasonKind::NotFound);
         let first = second(1) + jiff::SignedDuration::from_millis(1);
-        assert!(refused.message.ends_with(&format!("the earliest restorable time, which is {first}")), "{refused}");
+        assert!(refused.message.ends_with(&format!("the earliest restorable time, {first}")), "{refused}");
     }
 
     #[tokio::test]

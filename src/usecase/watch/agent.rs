@@ -269,7 +269,7 @@ impl Agent {
 
     /// The watch thread ended: what it would have seen is not known from now on.
     fn blind(&mut self, now: Moment) {
-        tracing::error!("the watch thread ended; databases are no longer looked at");
+        tracing::error!("the watch thread ended; databases are no longer read");
         self.watching = false;
         let Shared { fleet, collectors, configured, .. } = &mut self.shared;
         collectors.local.ended(false, Duration::ZERO, now);

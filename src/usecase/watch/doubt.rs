@@ -87,12 +87,13 @@ impl Believed {
                 };
                 let kept = if none { "" } else { "; those it no longer lists stay watched" };
                 let named = counted(named, "database");
-                format!("it listed {named} and now lists {now}{kept}; if that is on purpose, reload by SIGHUP or with a password")
+                format!("it listed {named} and now lists {now}{kept}; if that is on purpose, reload with SIGHUP or \
+                         with a password")
             });
         }
         if doubt && before.iter().all(|source| source.success) {
             tracing::error!(
-                "databases have disappeared from the configuration and stay watched: reload it if that is on purpose"
+                "databases have disappeared from the configuration but stay watched: if that is on purpose, reload it"
             );
         }
         if !doubt {

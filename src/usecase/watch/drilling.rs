@@ -117,7 +117,7 @@ fn withheld(
         return None;
     }
     if replica.encrypted && replica.age_identities.is_empty() {
-        return Some("it is encrypted, and no identity that can read it is configured".to_owned());
+        return Some("it is encrypted, and no configured identity can read it".to_owned());
     }
     let Some(download) = coverage.download_bytes else {
         return Some("nothing in it can be restored".to_owned());

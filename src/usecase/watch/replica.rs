@@ -232,7 +232,7 @@ impl WatchedReplica {
     pub(super) fn late(&mut self) {
         let why = match self.probe {
             None => "it is still running",
-            Some(_) => "it is waiting for others at the same place",
+            Some(_) => "it waits for others at the same place",
         };
         let seconds = FIRST_LOOK_PATIENCE.as_secs();
         let message = format!("look at replica: the first look has not finished within {seconds} s, {why}");

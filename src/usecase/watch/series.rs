@@ -98,7 +98,7 @@ fn tell(series: SeriesReport) {
             );
         }
         Reduced::Shed => {
-            tracing::error!(configured, served, limit, "more series than series-limit: none of any database is served");
+            tracing::error!(configured, served, limit, "more series than series-limit: no database is served");
         }
     }
 }

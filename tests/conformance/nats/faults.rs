@@ -172,7 +172,7 @@ async fn what_no_server_should_answer_is_not_believed() {
         // Nothing, again and again.
         (
             (|| vec![status("204 EOB", PENDING)]) as fn() -> Vec<Message>,
-            "corrupt: PLACE: a listing that does not go on",
+            "corrupt: PLACE: a listing that makes no progress",
         ),
         (|| vec![one(5, PENDING), one(5, PENDING)], "corrupt: PLACE: messages that are not in ascending order"),
         (|| vec![one(7, PENDING), one(6, PENDING)], "corrupt: PLACE: messages that are not in ascending order"),

@@ -185,7 +185,7 @@ impl Keys {
         self.places.iter().skip(1).filter_map(move |place| {
             let key = place.key.rsplit('.').next().unwrap_or_default();
             let foreign = OF_KIND.iter().any(|(_, keys)| has(keys, key)) && own.is_some_and(|own| !has(own, key));
-            foreign.then(|| place.problem(format!("not used: a replica of kind {kind} has no such key")))
+            foreign.then(|| place.problem(format!("ignored: a replica of kind {kind} has no such key")))
         })
     }
 
@@ -193,8 +193,8 @@ impl Keys {
     pub(crate) fn unverified(&self) -> Option<Problem> {
         let says = self.kind().is_ok_and(|kind| kind == "sftp") && self.login.host_key.is_empty();
         says.then(|| {
-            let message = "not set: any server is trusted, so that whoever answers in its place learns the password and \
-                           can show another replica";
+            let message = "not set: any server is trusted, so an impostor could learn the password and show another \
+                           replica";
             self.place_of("host-key").problem(message).accepted("the server's public key, as in known_hosts")
         })
     }

@@ -188,7 +188,7 @@ fn expand_directory(item: &Item, directory: &Directory, context: &Context<'_>, d
     }
     if found.databases.is_empty() {
         let fatal =
-            if directory.watch { "" } else { ", without which Litestream refuses to start (unless `watch: true`)" };
+            if directory.watch { "" } else { ", so Litestream refuses to start (unless `watch: true`)" };
         sink.warning(place("dir").problem(format!("no database matches `{}`{fatal}", directory.pattern)).value(&shown));
     }
     for relative in found.databases {

@@ -66,7 +66,7 @@ pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, ba
     }
     base.depends_on(here);
     if !here.exists() {
-        let problem = place.problem("not a pattern: Litestream takes it as the name of one file");
+        let problem = place.problem("not a pattern: Litestream takes it for the name of one file");
         section.warning(problem.value(text).accepted("`dir` and `pattern` for several files"));
     }
 }
@@ -74,5 +74,5 @@ pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, ba
 /// What is said of a path without a root.
 pub(crate) fn relative(base: &Base) -> String {
     let here = base.working_directory.display();
-    format!("Litestream resolves it from the directory in which it was started, streamgauge from {here}")
+    format!("Litestream resolves it against the directory that it was started in, streamgauge against {here}")
 }

@@ -52,7 +52,7 @@ pub(super) fn location(
 
 impl Written<'_> {
     fn missing(&self, kind: &str, key: &'static str, accepted: &str) -> Fault {
-        self.keys.fault(key, format!("missing, and a replica of kind {kind} needs it"), "", accepted)
+        self.keys.fault(key, format!("missing; a replica of kind {kind} needs it"), "", accepted)
     }
 
     /// The host of the URL, else the key; both are refused.

@@ -76,7 +76,7 @@ fn directory(keys: &Keys, path: &str, url: Option<&Url>, context: &Context<'_>) 
     }
     let path = url.map_or_else(|| path.to_owned(), Url::directory);
     if path.is_empty() {
-        return Err(keys.fault("path", "missing, and a replica of kind file needs it", "", "a directory"));
+        return Err(keys.fault("path", "missing; a replica of kind file needs it", "", "a directory"));
     }
     let path = context.base.litestream(&path).map_err(|message| keys.fault("path", message, &path, ""))?;
     Ok(ReplicaLocation::Directory(map_path(context.path_map, &path)))
@@ -85,7 +85,7 @@ fn directory(keys: &Keys, path: &str, url: Option<&Url>, context: &Context<'_>) 
 fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
     let named = |message| keys.fault("bucket", message, "", "a bucket's name");
     let location = s3::location(keys, path, url, context.v03);
-    let location = location.ok_or_else(|| named("missing, and a replica of kind s3 needs it"))?;
+    let location = location.ok_or_else(|| named("missing; a replica of kind s3 needs it"))?;
     let written = match keys.endpoint.as_str() {
         "" if context.v03 => None,
         "" => url.and_then(|url| url.query("endpoint")),

@@ -54,7 +54,7 @@ pub(crate) fn scan(directory: &Path, pattern: &str, recursive: bool, limit: usiz
                 }
             } else if glob::matches(pattern, name) == Ok(true) && is_database(&entry.path()) {
                 if scan.databases.len() == limit {
-                    scan.warnings.push(format!("more than {limit} databases; the rest is not watched"));
+                    scan.warnings.push(format!("more than {limit} databases; the rest are not watched"));
                     waiting.clear();
                     break;
                 }

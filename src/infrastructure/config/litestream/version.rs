@@ -78,8 +78,8 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     if version != Version::V05 && keys.kind == "s3" && url.is_empty() && path.starts_with('/') {
         warn(
             "path",
-            "begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the \
-             path with it, so it never finds them: snapshots pile up, and it cannot restore; remove the `/`",
+            "begins with `/`: Litestream v0.3 writes to the path without it but looks for its files below the path \
+             with it, and never finds them: snapshots pile up, and it cannot restore; remove the `/`",
         );
     }
     match version {

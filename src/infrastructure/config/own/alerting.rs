@@ -101,7 +101,7 @@ fn silence(mut section: Section<'_>) -> Silence {
         reason: section.text("reason").unwrap_or_default(),
     };
     if silence.reason.trim().is_empty() {
-        section.wrong("reason", "missing", "why nobody is notified, which is shown with what is silenced");
+        section.wrong("reason", "missing", "why nobody is notified, which is shown with silenced alerts");
     }
     if let (Some(from), Some(until)) = (silence.from, silence.until)
         && from >= until

@@ -84,7 +84,8 @@ impl Observe {
         let (replicas, are) = (human::counted(count, "replica"), if count == 1 { "is" } else { "are" });
         let it = if count == 1 { "it stays" } else { "they stay" };
         self.place.problem(format!(
-            "{replicas} below {} {are} no longer there; {it} watched; if that is on purpose, reload by SIGHUP or with a password",
+            "{replicas} below {} {are} no longer there; {it} watched; if you removed them on purpose, reload with \
+             SIGHUP or with a password",
             self.url()
         ))
     }

@@ -223,7 +223,7 @@ fn smtp(section: &mut Section<'_>, context: &Context<'_>) -> Option<SmtpTarget> 
     };
     let login = login(section, context);
     if login.is_some() && secured == SmtpSecurity::None {
-        section.warn("password", "sent in plain text, because `security` is none", "");
+        section.warn("password", "would be sent in plain text, because `security` is none", "");
     }
     let mailbox = |text: &str| match text.parse::<Mailbox>() {
         Ok(_) => Ok(text.to_owned()),

@@ -161,7 +161,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
 fn shard(text: &str, host: &str) -> Result<Shard, String> {
     let Some(("hostname", count)) = text.split_once('/') else { return text.parse().map_err(str::to_owned) };
     let number = host.rsplit_once('-').and_then(|(_, number)| number.parse::<u32>().ok());
-    let number = number.ok_or_else(|| format!("this host is called {host}, without a number at the end"))?;
+    let number = number.ok_or_else(|| format!("this host's name, {host}, has no number at the end"))?;
     format!("{number}/{count}").parse().map_err(|why| format!("shard {number} of {count}: {why}"))
 }
 

@@ -43,7 +43,7 @@ impl Collection {
     /// written there: they say what is wanted, the file only what Litestream was told.
     pub(crate) fn add_litestream(&mut self, database: Database, settings: &Settings, sink: &Sink) {
         if let Some(index) = self.by_path.get(&database.path) {
-            let message = "names a database twice, with which Litestream 0.5.17 refuses to start";
+            let message = "names a database twice, so Litestream 0.5.17 refuses to start";
             let problem = database.place.problem(message);
             sink.warning(problem.value(&database.litestream_path.display().to_string()));
             self.found[*index].add_replicas(database.replicas);

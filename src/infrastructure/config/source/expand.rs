@@ -22,11 +22,11 @@ pub(crate) struct Unset {
     pub(crate) message: &'static str,
 }
 
-const PID: &str = "the process ID of Litestream, which is not known here; replaced with nothing";
+const PID: &str = "Litestream's process ID, which is not known here; replaced with nothing";
 const UNSET: &str = "not set in this process's environment; replaced with nothing, as Litestream would do";
-const SHELL: &str = "Litestream has no defaults: it takes everything between the braces as a name, and replaces it with \
-                     nothing";
-const HIDDEN: &str = "Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not \
+const SHELL: &str = "Litestream has no defaults: it takes everything between the braces for a name, and replaces it \
+                     with nothing";
+const HIDDEN: &str = "Litestream takes a `$` here for a variable that is not set, and replaces it with nothing (not \
                       shown, because it may be part of a password)";
 
 /// Replaces `$NAME` and `${NAME}`; what is not set becomes empty. `None` when the result is longer than `limit`.

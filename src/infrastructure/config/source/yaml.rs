@@ -192,8 +192,8 @@ impl Builder<'_> {
                     for entry in merged {
                         let written = entries.written.contains(&entry.key);
                         if let Some(known) = entries.replaces(&entry.key, &entry.value).filter(|_| written) {
-                            let message = "replaced by the `<<` after it, as Litestream reads one after the other; \
-                                           put `<<` first to keep it";
+                            let message = "replaced by the `<<` after it, because Litestream reads one after the \
+                                           other; put `<<` first to keep it";
                             self.sink.warning(place(known.line, &entry.key).problem(message));
                         }
                         values += entries.put(entry);
@@ -317,8 +317,8 @@ mod tests {
         assert_eq!(read("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\n"), "{x={a=1 b=2} y={a=1 b=3}}");
         assert_eq!(
             read("x: &x {a: 1, b: 2}\ny:\n  b: 3\n  <<: *x\n"),
-            "{x={a=1 b=2} y={b=2 a=1}} | f.yml:3: b: replaced by the `<<` after it, as Litestream reads one after the \
-             other; put `<<` first to keep it"
+            "{x={a=1 b=2} y={b=2 a=1}} | f.yml:3: b: replaced by the `<<` after it, because Litestream reads one after \
+             the other; put `<<` first to keep it"
         );
         assert_eq!(read("x: &x {a: {b: 1, c: 2}}\ny: {<<: *x, a: {b: 3}}\n"), "{x={a={b=1 c=2}} y={a={b=3 c=2}}}");
         assert_eq!(read("a: &a {k: 1}\nb: &b {k: 2}\nc: {<<: [*a, *b]}\n"), "{a={k=1} b={k=2} c={k=1}}");

@@ -73,7 +73,7 @@ impl ProcessDrills {
     pub fn new(program: PathBuf, scratch: PathBuf, stores: StoreOptions) -> Self {
         let swept = sweep(&scratch);
         if swept > 0 {
-            tracing::info!(scratch = %scratch.display(), swept, "removed what killed drills had left behind");
+            tracing::info!(scratch = %scratch.display(), swept, "removed what killed drills left behind");
         }
         Self { program, scratch, stores, news: None }
     }
@@ -96,7 +96,7 @@ impl ProcessDrills {
             Ok(ran) => ran,
             Err(_) => {
                 let seconds = job.policy.timeout.as_secs_f64();
-                Err(Reason::new(ReasonKind::Timeout, format!("the drill was killed after {seconds} s, its timeout")))
+                Err(Reason::new(ReasonKind::Timeout, format!("the drill was killed after its timeout of {seconds} s")))
             }
         }
     }
@@ -263,10 +263,10 @@ async fn complaints(stderr: Option<impl AsyncRead + Unpin>) -> String {
 /// Why a child ended without a record.
 fn ended(status: ExitStatus, complaint: &str, sent: Option<Reason>) -> Reason {
     let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let memory = "raise drill.memory, or check fewer things at once";
+    let memory = "raise drill.memory, or check less at once";
     match status.signal() {
         Some(signal) if signal == Signal::ABORT.as_raw() && complaint.contains("memory allocation") => {
-            Reason::new(ReasonKind::Failed, "the drill's process used up the memory that it is allowed")
+            Reason::new(ReasonKind::Failed, "the drill's process used all the memory that it may use")
                 .with_hint(memory)
         }
         Some(signal) if signal == Signal::KILL.as_raw() => {
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(say(9, ""), "the drill's process was killed");
         assert_eq!(
             say(6, "x\nmemory allocation of 9 bytes failed\n"),
-            "the drill's process used up the memory that it is allowed"
+            "the drill's process used all the memory that it may use"
         );
         assert_eq!(say(7, ""), "the drill's process was ended by signal 7: ");
         assert_eq!(say(101 << 8, "thread panicked\n\n"), "the drill's process ended without a result: thread panicked");

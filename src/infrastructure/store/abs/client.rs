@@ -69,7 +69,7 @@ impl Container {
         let credential = configured(place).map_err(at)?.map(Arc::new);
         if credential.is_none() && is_overheard(&endpoint) {
             // A key signs, and a SAS token is good for this container; a login's token is good for all that it may do.
-            let reason = Reason::new(ReasonKind::Misconfigured, "the token of a login is not sent over plain HTTP");
+            let reason = Reason::new(ReasonKind::Misconfigured, "a login's token is not sent over plain HTTP");
             return Err(at(reason).with_hint("set an endpoint with https, or account-key or sas-token"));
         }
         Ok(Self {
@@ -102,7 +102,7 @@ impl Container {
         let mark = if query.is_empty() { "" } else { "?" };
         let url = format!("{}/{}{slash}{}{mark}{query}", self.endpoint, escaped(&self.name), escaped(key));
         let request = Request::builder().method(method).uri(url).body(HttpRequestBody::empty());
-        let wrong = || Reason::new(ReasonKind::Misconfigured, "the address of the container is none");
+        let wrong = || Reason::new(ReasonKind::Misconfigured, "the container's address is not valid");
         let mut request = request.map_err(|_| wrong())?;
         let version = (HeaderName::from_static("x-ms-version"), HeaderValue::from_static(VERSION));
         request.headers_mut().extend(headers.into_iter().chain([version]));
@@ -228,7 +228,7 @@ mod tests {
         for endpoint in ["http://blob.example.org", "http://10.0.0.1:10000/me", "http://127.0.0.1.example.org"] {
             let reason = open(endpoint, None).err().unwrap();
             assert_eq!(reason.kind, ReasonKind::Misconfigured, "{endpoint}");
-            assert!(reason.message.ends_with(": the token of a login is not sent over plain HTTP"), "{reason}");
+            assert!(reason.message.ends_with(": a login's token is not sent over plain HTTP"), "{reason}");
             assert!(open(endpoint, Some("Z2VoZWlt")).is_ok());
         }
         for endpoint in ["https://blob.example.org", "http://127.0.0.1:1/me", "http://localhost:1", "http://[::1]:1"] {

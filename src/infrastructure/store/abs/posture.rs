@@ -42,7 +42,7 @@ fn read(headers: &HeaderMap) -> BucketPosture {
     let known = headers.contains_key("x-ms-has-immutability-policy");
     let locked =
         ["x-ms-has-immutability-policy", "x-ms-has-legal-hold", "x-ms-immutable-storage-with-versioning-enabled"];
-    let cause = "versioning and lifecycle are settings of the account, which the store does not tell";
+    let cause = "versioning and lifecycle are settings of the account, which the store does not show";
     BucketPosture {
         public: Some(headers.contains_key("x-ms-blob-public-access")),
         object_lock_enabled: known.then(|| locked.into_iter().any(is_set)),

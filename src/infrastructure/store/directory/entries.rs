@@ -65,7 +65,7 @@ fn refuse_link(key: &str) -> Result<(), Reason> {
         return Ok(());
     }
     let message = format!("{} is a symbolic link, and links inside a replica are not followed", printable(key));
-    let hint = "have what it leads to mounted or moved there; only the replica's own directory may be a link";
+    let hint = "mount or move its target there; only the replica's own directory may be a link";
     Err(Reason::new(ReasonKind::Misconfigured, message).with_hint(hint))
 }
 

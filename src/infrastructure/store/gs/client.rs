@@ -168,7 +168,7 @@ impl Said {
 
 pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<Request<Bytes>, Reason> {
     let request = Request::builder().method(method).uri(url).body(body);
-    request.map_err(|_| Reason::new(ReasonKind::Misconfigured, "the address of the bucket is none"))
+    request.map_err(|_| Reason::new(ReasonKind::Misconfigured, "the bucket's address is not valid"))
 }
 
 #[cfg(test)]

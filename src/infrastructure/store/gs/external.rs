@@ -168,7 +168,7 @@ fn content(file: &Path) -> Result<Vec<u8>, Reason> {
 }
 
 fn unsupported(what: &str) -> Reason {
-    let hint = "let something write a token to a file and name that as credential_source.file, or set \
+    let hint = "have a token written to a file and name it as credential_source.file, or set \
                 GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account";
     Reason::new(ReasonKind::Unsupported, what).with_hint(hint)
 }

@@ -70,7 +70,7 @@ impl Chunked {
             *hashed = end;
             let digest = object.digest.as_deref().filter(|_| end == object.size);
             if digest.is_some_and(|digest| digest != context.clone().finish().as_ref()) {
-                return Err(corrupt("an object whose content is not that of its SHA-256".to_owned()));
+                return Err(corrupt("an object whose content does not match its SHA-256".to_owned()));
             }
         }
         Ok(())

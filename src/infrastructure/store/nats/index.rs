@@ -119,7 +119,7 @@ impl Known {
                 return Ok(());
             }
             if self.last == before {
-                return Err(corrupt("a listing that does not go on".to_owned()));
+                return Err(corrupt("a listing that makes no progress".to_owned()));
             }
         }
     }

@@ -49,7 +49,7 @@ impl BeaconStore for SftpBeacon {
         let put = move |session| async move { put(&session, &self.directory, &self.file, content).await };
         self.link.run(put).await.map_err(|reason| match reason.kind {
             ReasonKind::Denied if reason.message == "permission denied" => {
-                reason.with_hint("let the user of the login write beside the replica's directory")
+                reason.with_hint("let the login's user write beside the replica's directory")
             }
             _ => reason,
         })

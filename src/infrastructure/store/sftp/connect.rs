@@ -92,7 +92,7 @@ fn parse_host_key(line: &str) -> Result<PublicKey, Reason> {
     let key = kind.and_then(|kind| words.get(kind..kind + 2)).map(|words| words.join(" "));
     key.and_then(|key| PublicKey::from_openssh(&key).ok()).ok_or_else(|| {
         Reason::new(ReasonKind::Misconfigured, "host-key is not a public key")
-            .with_hint("configure it as in known_hosts behind the host: ssh-ed25519 AAAA…")
+            .with_hint("configure it as it stands in known_hosts after the host: ssh-ed25519 AAAA…")
     })
 }
 
@@ -146,7 +146,7 @@ impl client::Handler for Server {
                 let cause = format!("the server shows the key {shown}, and host-key is {expected}");
                 Err(NoConnection::Refused(
                     Reason::new(ReasonKind::Unreachable, cause).with_hint(
-                        "ask whoever runs the server for its key: it was changed, or another server answers",
+                        "ask the server's operator for its key: it was changed, or another server answers",
                     ),
                 ))
             }
@@ -182,7 +182,7 @@ pub(super) async fn connect(login: &Login, patience: Duration) -> Result<Session
     let session = Session::new(raw, ssh, patience, scrub);
     let version = session.ask(session.raw.init()).await?;
     if version.version != russh_sftp::protocol::VERSION {
-        let cause = format!("the server speaks version {} of SFTP, and not 3", version.version);
+        let cause = format!("the server speaks version {} of SFTP, not 3", version.version);
         return Err(Reason::new(ReasonKind::Unsupported, cause));
     }
     Ok(session)

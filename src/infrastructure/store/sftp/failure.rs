@@ -14,7 +14,7 @@ pub(super) fn refused(status: &Status, scrub: &Scrub) -> Reason {
     match status.status_code {
         StatusCode::NoSuchFile => Reason::new(ReasonKind::NotFound, "no such file or directory"),
         StatusCode::PermissionDenied => Reason::new(ReasonKind::Denied, "permission denied")
-            .with_hint("let the user of the login read the directory and the files in it"),
+            .with_hint("let the login's user read the directory and the files in it"),
         StatusCode::OpUnsupported => Reason::new(ReasonKind::Unsupported, "the server does not know this request"),
         StatusCode::NoConnection | StatusCode::ConnectionLost => {
             Reason::new(ReasonKind::Unreachable, "the server has lost its own connection")
@@ -60,7 +60,7 @@ pub(super) fn not_connected(error: &russh::Error) -> Reason {
             Reason::new(ReasonKind::Unsupported, format!("no common {kind:?} algorithm; the server offers {theirs}"))
         }
         Ssh::Version => {
-            Reason::new(ReasonKind::Corrupt, "what answers there is no SSH server").with_hint("check host and port")
+            Reason::new(ReasonKind::Corrupt, "the server there is not an SSH server").with_hint("check host and port")
         }
         Ssh::ConnectionTimeout | Ssh::InactivityTimeout | Ssh::KeepaliveTimeout | Ssh::Elapsed(_) => {
             Reason::new(ReasonKind::Timeout, "no connection in time")

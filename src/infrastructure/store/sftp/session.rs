@@ -177,7 +177,7 @@ impl Session {
         while let Some(page) = self.next(self.raw.readdir(&*directory.handle)).await? {
             seen += page.files.len();
             if page.files.is_empty() {
-                return Err(corrupt("a directory that neither goes on nor ends".to_owned()));
+                return Err(corrupt("a directory listing that neither continues nor ends".to_owned()));
             }
             if seen > SFTP_ENTRIES_MAX {
                 let cause = format!("a directory of more than {SFTP_ENTRIES_MAX} entries");

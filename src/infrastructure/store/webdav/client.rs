@@ -68,7 +68,7 @@ impl Server {
     pub(super) fn uri(&self, key: &str) -> Result<Uri, Reason> {
         let path = percent::encoded(self.path(key).as_bytes(), percent::PATH);
         let uri = format!("{}/{path}", self.place.endpoint).parse();
-        uri.map_err(|_| Reason::new(ReasonKind::Misconfigured, "webdav-url makes no address"))
+        uri.map_err(|_| Reason::new(ReasonKind::Misconfigured, "webdav-url is not an address"))
     }
 
     /// As [`HttpClient::send`]. The login is shown where and how the server asks for it, never before: a server that
@@ -138,7 +138,7 @@ impl Server {
         let target = uri.path_and_query().map_or("/", |target| target.as_str());
         let told = challenge.answer(&self.place.username, password, method.as_str(), target);
         let mut value = HeaderValue::try_from(told).map_err(|_| {
-            Reason::new(ReasonKind::Misconfigured, "webdav-username has characters that no login can have")
+            Reason::new(ReasonKind::Misconfigured, "webdav-username has characters that a login cannot have")
         })?;
         value.set_sensitive(true);
         Ok(value)
@@ -181,7 +181,7 @@ impl Server {
             StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
             status if status.is_success() => {
                 let cause = format!("status {} where a listing has status 207", status.as_u16());
-                Err(corrupt(cause).with_hint("check that webdav-url is that of a WebDAV server"))
+                Err(corrupt(cause).with_hint("check that webdav-url leads to a WebDAV server"))
             }
             _ => Err(refused(&answer)),
         }
@@ -194,7 +194,7 @@ pub(super) fn refused(answer: &Answer) -> Reason {
     match answer.status.as_u16() {
         401 => reason.with_hint("check webdav-username and webdav-password"),
         403 => reason.with_hint("let the user list and read the replica's collection"),
-        405 | 501 => reason.with_hint("check that webdav-url is that of a WebDAV server"),
+        405 | 501 => reason.with_hint("check that webdav-url leads to a WebDAV server"),
         _ => reason,
     }
 }

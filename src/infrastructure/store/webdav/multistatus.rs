@@ -97,7 +97,7 @@ impl Entry<'_> {
         match self.status {
             Some(status) if !(200..300).contains(&status) => Err(by_status(status)),
             _ if self.told => Ok(()),
-            _ => Err(corrupt("a member of which nothing is told".to_owned())),
+            _ => Err(corrupt("a member without any properties".to_owned())),
         }
     }
 
@@ -243,7 +243,7 @@ fn unescaped(text: &str) -> Result<Cow<'_, str>, Reason> {
 
 fn malformed(why: &str) -> Reason {
     corrupt(format!("a listing that cannot be read: {why}"))
-        .with_hint("check that webdav-url is that of a WebDAV server")
+        .with_hint("check that webdav-url leads to a WebDAV server")
 }
 
 #[cfg(test)]
@@ -327,7 +327,7 @@ mod tests {
             (with(failed(507)), "failed: /app/ltx/0/b: status 507"),
             (
                 with(entry("/app/ltx/0/b", FILE).replace("200 OK", "404 X")),
-                "corrupt: /app/ltx/0/b: a member of which nothing is told",
+                "corrupt: /app/ltx/0/b: a member without any properties",
             ),
         ] {
             assert_eq!(told(&document), expected, "{document}");

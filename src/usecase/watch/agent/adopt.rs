@@ -140,7 +140,7 @@ impl Agent {
         if let Some(text) = self.memory.saved.remove(&EntryKey::history(&target.name))
             && let Err(cause) = self.recorder.restore(&target.name, &text, self.memory.recorded, now.wall())
         {
-            tracing::warn!(database = %target.name, cause, "history for charts not read; it begins anew");
+            tracing::warn!(database = %target.name, cause, "cannot read the history for charts; it starts afresh");
         }
         let shared = &mut self.shared;
         let able = shared.pages.is_some() && target.database.is_some();

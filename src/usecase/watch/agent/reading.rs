@@ -114,7 +114,7 @@ impl Agent {
     fn read_configuration(&mut self, requests: Vec<ReloadRequest>, now: Moment) {
         self.reading.hanging.retain(|task| !task.is_finished());
         if self.reading.hanging.len() >= CONFIG_READS_HANGING_MAX {
-            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier reads are still hanging"), now);
+            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier reads still hang"), now);
         }
         let configuration = Arc::clone(&self.reading.configuration);
         let names = self.shared.configured.names.clone();
@@ -196,7 +196,8 @@ impl Agent {
         match &error {
             None => config.last_reload_success_at = Some(now.wall()),
             same if config.error == *same => {}
-            Some(problems) => tracing::error!(problems, "configuration not read; the previous one stays in force"),
+            Some(problems) => tracing::error!(problems, "cannot read the configuration; the previous one stays in \
+                                                         force"),
         }
         let told = config.last_reload_successful != result.is_ok();
         config.last_reload_successful = result.is_ok();

@@ -78,7 +78,7 @@ impl Memory {
             }
             Some((Err(reason), _)) => {
                 let hint = reason.hint.as_deref();
-                tracing::error!(%reason, hint, "nothing is remembered across a restart; this is tried again");
+                tracing::error!(%reason, hint, "nothing will survive a restart; retrying");
                 let failed = StateReport { saved: Some(false), reason: Some(reason), ..StateReport::default() };
                 (HashMap::new(), Some(failed))
             }
@@ -157,7 +157,7 @@ impl Memory {
             Err(reason) => {
                 if before != Some(false) {
                     let hint = reason.hint.as_deref();
-                    tracing::warn!(%reason, hint, "history not saved: a restart would lose it");
+                    tracing::warn!(%reason, hint, "cannot save history: a restart would lose it");
                 }
                 state.reason = Some(reason);
             }

@@ -188,7 +188,7 @@ impl Drills {
     fn cancel(&mut self, fleet: &mut Fleet) {
         let wanted = |key| fleet.get(key).is_some_and(|(subject, _)| subject.gone_since.is_none());
         let Some((key, database, _)) = self.running.take_if(|(key, ..)| !wanted(*key)) else { return };
-        tracing::info!(%database, "drill stopped: the database is gone from the configuration, or has changed");
+        tracing::info!(%database, "drill stopped: the database was removed from the configuration, or changed there");
         if let Some((_, replica)) = fleet.get_mut(key) {
             replica.drilling.running_since = None;
             // Should it come back before it is forgotten, the next look plans it.

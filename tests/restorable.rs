@@ -209,7 +209,7 @@ fn what_the_agent_of_this_host_found_to_be_damaged_is_not_promised() {
     fs::write(&path, bytes).unwrap();
     let key = format!("ltx/0/{}", path.file_name().unwrap().to_str().unwrap());
     let (code, table, _) = told(&[&replica.url()]);
-    assert!(code == 0 && table.contains("  not read          contents: damage shows to check "), "{table}");
+    assert!(code == 0 && table.contains("  not read          contents: damage is found by check "), "{table}");
 
     let (home, database) = (replica.home.path().join("agent"), replica.home.path().join("app.db"));
     let storage = home.join("storage");
@@ -507,6 +507,6 @@ fn what_cannot_be_listed_is_unknown_and_many_are_a_line_each() {
     let (lines, note) = table.split_once("\n\n").unwrap();
     assert_eq!((code, error.as_str(), lines.lines().count()), (2, "", 7), "{table}");
     assert!(note.starts_with("not read: contents") && note.lines().count() == 1, "{table}");
-    let broken: Vec<_> = table.lines().filter(|line| line.ends_with("; the latest state does not restore")).collect();
+    let broken: Vec<_> = table.lines().filter(|line| line.ends_with("; the latest state cannot be restored")).collect();
     assert!(broken.len() == 1 && broken[0].contains("replica3"), "{table}");
 }

@@ -96,9 +96,9 @@ impl fmt::Display for Replacement {
 impl fmt::Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherFile => f.write_str("the file at its path is not the one that the WAL was in use with"),
+            Self::OtherFile => f.write_str("the file at its path is not the one that the WAL was used with"),
             Self::NotOpen => f.write_str("programs use its WAL, but none of them has the file at its path open"),
-            Self::WalDeleted => f.write_str("programs go on using a WAL of it that was deleted or moved away"),
+            Self::WalDeleted => f.write_str("programs keep using a WAL of it that was deleted or moved away"),
             Self::Written => f.write_str("its file was written to, and not by a checkpoint"),
             Self::PageSize { file, wal } => write!(f, "its file has pages of {file} bytes, its WAL has pages of {wal}"),
             Self::RollbackJournal => f.write_str("its WAL is in use, and the header of its file says rollback journal"),

@@ -38,7 +38,7 @@ impl FromStr for Shard {
         let (index, count) = text.split_once('/').ok_or("without the `/`")?;
         let number = |text: &str| text.parse::<u32>().map_err(|_| "not a number");
         match (number(index)?, number(count)?) {
-            (_, count) if count == 0 || count > SHARDS_MAX => Err("not a number of shards that there can be"),
+            (_, count) if count == 0 || count > SHARDS_MAX => Err("not a possible number of shards"),
             (index, count) if index >= count => Err("shards are counted from 0"),
             (index, count) => Ok(Self { index, count }),
         }

@@ -89,9 +89,10 @@ impl SqliteJournal {
             Err(Fault::Damaged(reason)) => {
                 let aside = set_aside(&path)?;
                 self.set_aside += 1;
-                tracing::error!(path = %path.display(), aside = %aside.display(), %reason, "state of earlier runs is \
-                                                                                            damaged and was set aside \
-                                                                                            as .bad");
+                tracing::error!(
+                    path = %path.display(), aside = %aside.display(), %reason,
+                    "state of earlier runs is damaged; set aside as .bad"
+                );
                 try_open(&path, &mut Vec::new())
             }
             opened => opened,

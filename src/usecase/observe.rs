@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn a_replica_at_the_place_itself_is_not_taken_for_a_place_of_many() {
         let (found, _) = find(&["ltx/0/x.ltx"], 3, &[]).await;
-        assert!(found.unwrap_err().contains("at this place itself"));
+        assert!(found.unwrap_err().contains("is itself a replica"));
         assert!(find(&["note.txt"], 3, &[]).await.0.unwrap().is_empty());
     }
 }

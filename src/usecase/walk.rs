@@ -74,10 +74,10 @@ async fn folders(store: &dyn ReplicaStore, layout: Layout) -> Result<Vec<Folder>
     let folders = store.folders(layout).await?;
     let generations = folders.iter().filter(|folder| matches!(folder, Folder::Wal(_))).count();
     if generations > GENERATIONS_MAX {
-        let message = format!("list generations/: {generations} generations, more than the {GENERATIONS_MAX} that are \
-                               read");
-        return Err(Reason::new(ReasonKind::Unsupported, message).with_hint("Litestream's retention is not working on \
-                                                                            this replica"));
+        let message =
+            format!("list generations/: {generations} generations, more than the {GENERATIONS_MAX} that are read");
+        return Err(Reason::new(ReasonKind::Unsupported, message)
+            .with_hint("Litestream's retention is not working on this replica"));
     }
     Ok(folders)
 }

@@ -80,7 +80,7 @@ fn a_directory_that_is_meant_as_a_replica_is_named_by_its_url() {
     let files = Files::new();
     files.write("rep/ltx/0/x", "").write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /r}}]");
     let hint =
-        format!("hint: a replica in a directory is named by its URL: file://{}\n", files.path().join("rep").display());
+        format!("hint: name a replica in a directory by its URL: file://{}\n", files.path().join("rep").display());
     for arguments in [
         &["restore", "./rep", "-o", "out.db"][..],
         &["restore", "rep", "-o", "out.db", "--litestream.config", "litestream.yml"],

@@ -185,7 +185,7 @@ fn litestream_refuses_what_we_say_it_refuses() {
         ("levels: [{interval: 0s}]", "must be greater than 0"),
         (
             "levels: [{interval: 1s}, {interval: 2s}, {interval: 3s}, {interval: 4s}, {interval: 5s}, {interval: 6s}, \
-          {interval: 7s}, {interval: 8s}, {interval: 9s}]",
+             {interval: 7s}, {interval: 8s}, {interval: 9s}]",
             "cannot exceed 8",
         ),
         ("logging: {type: xml}", "panic: nil Handler"),

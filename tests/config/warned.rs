@@ -13,9 +13,8 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/warned
 
 const REFUSED: &str = "Litestream v0.5 refuses to start with it; accepted";
 
-const RELATIVE: &str =
-    "Litestream resolves it against the directory that it was started in, streamgauge against DIR; accepted: the whole \
-     path";
+const RELATIVE: &str = "Litestream resolves it against the directory that it was started in, streamgauge against DIR; \
+                        accepted: the whole path";
 
 #[rustfmt::skip]
 fn warned() -> Vec<(&'static str, Vec<String>)> {

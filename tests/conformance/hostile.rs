@@ -293,7 +293,7 @@ async fn a_customers_key_is_sent_with_reads_alone() {
 async fn a_read_beyond_the_bound_is_refused_without_a_request() {
     let (server, store) = always(xml(""));
     let told = told(store.read(NAME, 0, u64::MAX).await.unwrap_err());
-    let expected = format!("unsupported: read s3://bkt/app/{KEY}: 18446744073709551615 bytes are more than");
+    let expected = format!("unsupported: read s3://bkt/app/{KEY}: 18446744073709551615 bytes, more than");
     assert!(told.starts_with(&expected), "{told}");
     assert_eq!(server.requests(), 0);
 }

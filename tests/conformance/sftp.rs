@@ -245,7 +245,7 @@ async fn who_is_not_let_in_learns_why() {
         (
             "wrong host key",
             SftpLocation { host_key: host_key(STRANGER), ..password.clone() },
-            "unreachable: |shows the key ssh-ed25519 SHA256:|host-key is ssh-ed25519 SHA256:|ask whoever runs the server",
+            "unreachable: |shows the key ssh-ed25519 SHA256:|host-key is ssh-ed25519 SHA256:|ask the server's operator",
         ),
         (
             "host key of another algorithm",
@@ -325,7 +325,7 @@ async fn a_server_that_lies_is_not_believed() {
     };
     for (path, expected) in [
         ("/endless", "unsupported: |a directory of more than 1000000 entries"),
-        ("/empty", "corrupt: |neither goes on nor ends"),
+        ("/empty", "corrupt: |neither continues nor ends"),
         ("/long", "corrupt: |a name of 5000 bytes"),
         ("/echo", "failed: |the server says: no [redacted]"),
     ] {
@@ -354,13 +354,6 @@ async fn a_server_that_lies_is_not_believed() {
 /// Of nobody.
 const RSA_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCcerbAD5Xod/9VvIXDCeBfSG0ZGEJO9k4P+WBzNWXpNilxza4y+9D8Xl3oTagROtQ8QPywzuZk3gsMk0PDjhBimr5jiWEVT3w9LBjyJOiRBho2zZWUoOpbATWdLrzbTh8922ykq6QLJCMPNYvq9pQeisOY49BI97N8YJrhpvpezq9bPES4BB05/hQSk+mFmFL3SQ7+wqWarVP7RObg5EtuQoq8Y9rjAfg2vnSTpDdFVJ0RbetubjCjBvE8Q22SeyaRQ3KEAfCjROwWjBVsAcZ8KbDPcNsxCdPL6yyeWSu4O11Lmj+1rPFAjxCb1iKHxGqhO1HqbL87qLNb7/17yIYN";
 /// With a passphrase.
-const ENCRYPTED_KEY: &str = "\
------BEGIN OPENSSH PRIVATE KEY-----\n\
-b3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABAQOE/38y\n\
-H+LrmqWfZTGQzEAAAAEAAAAAEAAAAzAAAAC3NzaC1lZDI1NTE5AAAAIBGrOJbght4dst/J\n\
-gwRZxdzqjivXQigYQ1xl7if0ic+6AAAAkJP3irZTgN0sZV2RO9ahpHVfza7qZ9Pgc1cnOp\n\
-76IMWIOTygPQhhxuueBABqAKXV+koRI4vv3ijqPmwFsNH0AUkC7YuhK86QHmeeE0L4ldQT\n\
-S0noT6fpzxpNsC5UmoFAoMFI8aRTXzhRh/5M6XNMCoUpJx62wkFf7EctolTxr0aZGVL0vr\n\
-+rhxyUvjuc0gcNCA==\n\
------END OPENSSH PRIVATE KEY-----\n\
-";
+const ENCRYPTED_KEY: &str = "-----BEGIN OPENSSH PRIVATE \
+                             KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABAQOE/38y\nH+LrmqWfZTGQzEAAAAEAAAAAEAAAAzAAAAC3NzaC1lZDI1NTE5AAAAIBGrOJbght4dst/J\ngwRZxdzqjivXQigYQ1xl7if0ic+6AAAAkJP3irZTgN0sZV2RO9ahpHVfza7qZ9Pgc1cnOp\n76IMWIOTygPQhhxuueBABqAKXV+koRI4vv3ijqPmwFsNH0AUkC7YuhK86QHmeeE0L4ldQT\nS0noT6fpzxpNsC5UmoFAoMFI8aRTXzhRh/5M6XNMCoUpJx62wkFf7EctolTxr0aZGVL0vr\n+rhxyUvjuc0gcNCA==\n-----END \
+                             OPENSSH PRIVATE KEY-----\n";

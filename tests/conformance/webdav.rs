@@ -403,7 +403,7 @@ async fn ranges_are_checked_and_a_whole_file_is_cut() {
         (ranged(206, Some("bytes 2-9/10"), b"23456789abc"), Err("corrupt: answered with more than the 8 bytes")),
         (ranged(206, Some("bytes 2-9/10"), b"2345"), Err("unreachable: the answer was cut short: 4 of the 8 bytes")),
         (short, Err("unreachable: the connection broke")),
-        (ranged(200, None, &long), Err("corrupt: an answer of more than 4194304 bytes | the server has to answer")),
+        (ranged(200, None, &long), Err("corrupt: an answer of more than 4194304 bytes | the server must answer")),
         (ranged(204, None, b""), Err("failed: status 204")),
         (ranged(500, None, b""), Err("failed: status 500")),
     ] {

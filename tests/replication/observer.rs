@@ -65,7 +65,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     let (_, detail) = verdict(&observer, "ReplicationLag").unwrap();
     assert!(
         detail.contains("commits have been waiting for ")
-            && detail.ends_with(" commits are waiting, says the beacon of db1"),
+            && detail.ends_with(" commits are waiting, according to the beacon of db1"),
         "{detail}"
     );
     site.litestream.process.thaw();

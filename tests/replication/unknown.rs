@@ -49,7 +49,7 @@ pub fn path_with_a_slash(lab: &Lab, home: &Path) {
     clock.pass(Duration::from_secs(900));
     wait_for("the unknown to be critical", || verdict(&agent, "LagUnknown").unwrap().0 == "fail");
     let (_, detail) = verdict(&agent, "LagUnknown").unwrap();
-    assert!(detail.contains("may not be in it: the replica holds snapshots and no WAL"), "{detail}");
+    assert!(detail.contains("may not be in it: the replica holds snapshots but no WAL"), "{detail}");
     assert!(detail.contains("its path begins with a slash"), "{detail}");
     let firing = |agent: &Agent| {
         let report = agent.report();

@@ -45,7 +45,7 @@ fn it_overwrites_nothing_and_leaves_nothing_beside_what_would_be_applied() {
     let done = source.run(&out, &[]);
     assert!(done.status.success(), "{}", said(&done));
     let note = format!(
-        "note    a restore that was killed has left {left}, 4 B; unless process 4294967 still runs: rm {left}\n",
+        "note    a killed restore left {left}, 4 B; unless process 4294967 still runs: rm {left}\n",
         left = left.display()
     );
     assert_eq!(said(&done), note);
@@ -101,7 +101,7 @@ fn in_its_own_place_a_database_needs_its_owner_and_is_not_to_be_moved_away() {
         command.arg("-o").arg(out).args(more).output().unwrap()
     };
     let full = restore("/proc/app.db".as_ref(), &[]);
-    assert!(said(&full).contains(", and nothing is free there\nhint: make room"), "{}", said(&full));
+    assert!(said(&full).contains(", but nothing is free there\nhint: make room"), "{}", said(&full));
     let done = restore("new/app.db".as_ref(), &[]);
     assert!(done.status.success(), "{}", said(&done));
     let told = String::from_utf8(done.stdout).unwrap();

@@ -40,7 +40,10 @@ fn a_hole_is_named_and_an_older_state_is_never_given_silently() {
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(0), "{said}");
     assert!(fs::read(&out).unwrap() == theirs, "the bytes differ");
-    assert!(said.contains("WARNING: ") && said.contains("silently gives this older state, with exit code 0"), "{said}");
+    assert!(
+        said.contains("WARNING: ") && said.contains("would give you this older state silently, with exit code 0"),
+        "{said}"
+    );
     let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(answer["shortfall"]["after"], "0000000000000003");
     assert_eq!(answer["shortfall"]["before"], "0000000000000005");
@@ -128,7 +131,10 @@ fn what_other_objects_hold_as_well_restores_without_the_damaged_one() {
     let done = source.run(&home.path().join("older.db"), &["--without", &snapshot, "--without", &key]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains(&format!("note    {key} is left out; anything that only it holds is not restored")), "{said}");
+    assert!(
+        said.contains(&format!("note    {key} is left out; anything that only it holds is not restored")),
+        "{said}"
+    );
     fs::write(&newest, &kept).unwrap();
     // With the beginning gone as well, nothing does.
     let first = damage(0, 0);

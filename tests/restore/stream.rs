@@ -56,7 +56,7 @@ fn what_is_damaged_or_not_read_to_its_end_is_not_restored() {
     let done = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{said}");
-    assert!(said.contains("write standard output: ") && said.contains("is not a whole database"), "{said}");
+    assert!(said.contains("write standard output: ") && said.contains("is not a complete database"), "{said}");
 
     // The last byte of the file's checksum: all its pages can be read.
     let (path, name, _) = source.files(9).pop().unwrap();

@@ -403,7 +403,7 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
     assert_eq!(told(&["healthcheck", &format!("--url={socket}")]).0, 0);
     let (code, _, error) = told(&["healthcheck", &format!("--url=https://{}", agent.address)]);
     assert!(
-        code == 1 && error.contains("the answer is 401 Unauthorized\nhint: have the agent listen on a Unix socket"),
+        code == 1 && error.contains("the answer is 401 Unauthorized\nhint: let the agent also listen on a Unix socket"),
         "{error}"
     );
     // What stands in the address is told to the agent, and to nobody else.

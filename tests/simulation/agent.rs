@@ -401,7 +401,7 @@ async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
     assert_eq!(told(&endless), Some(format!("{expected}is still running")));
     assert_eq!(replica(&endless).reason.as_ref().unwrap().kind, ReasonKind::Timeout);
     let waiting = world.wait_for("waiting", |waiting| replica(waiting).reason.is_some()).await;
-    assert_eq!(told(&waiting), Some(format!("{expected}is waiting for others at the same place")));
+    assert_eq!(told(&waiting), Some(format!("{expected}waits for others at the same place")));
     assert!(complete());
     let good = world.wait_for("good", verified).await;
     assert_eq!(replica(&good).reason, None);

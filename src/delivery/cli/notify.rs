@@ -122,7 +122,7 @@ fn messages(target: &ReceiverTarget, alerting: &Alerting, severity: Severity, at
     labels.extend([text("alertname", "StreamgaugeTest"), text("severity", severity.as_str())]);
     let annotations = BTreeMap::from([
         text("summary", "a test of streamgauge's notifications"),
-        text("description", "Somebody ran streamgauge notify test. Nothing is wrong."),
+        text("description", "Somebody ran `streamgauge notify test`. Nothing is wrong."),
     ]);
     let firing = Alert {
         labels,

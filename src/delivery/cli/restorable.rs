@@ -158,7 +158,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall(), &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
-        let reason = Reason::new(ReasonKind::NotFound, "none of the replicas asked for is configured");
+        let reason = Reason::new(ReasonKind::NotFound, "none of these replicas is configured");
         let command = args.sources.command("config check");
         return Err(reason.with_hint(format!("`{command}` lists databases and their replicas")));
     }

@@ -162,7 +162,7 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
 }
 
 /// What is to be known when the database did not get to standard output.
-const NOT_WHOLE: &str = "what was written, if anything, is not a whole database";
+const NOT_WHOLE: &str = "what was written, if anything, is not a complete database";
 
 /// Ends the work when the process is asked to end, and says what is `left` of it. What is being restored is removed as its
 /// owner is dropped.

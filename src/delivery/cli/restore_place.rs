@@ -97,7 +97,7 @@ pub(super) fn refuse_full_disk(directory: &Path, database: Option<u64>) -> Resul
 /// `.NAME.restoring-PID`, beside the database that it will be.
 pub(super) fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     let name = path.file_name().ok_or_else(|| {
-        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: that is not the name of a file", path.display()))
+        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: that is not a file name", path.display()))
     })?;
     let mut hidden = hidden_prefix(name);
     hidden.push(std::process::id().to_string());
@@ -120,9 +120,7 @@ pub(super) fn left_behind(path: &Path) -> Vec<String> {
         let process: u32 = std::str::from_utf8(name.as_bytes().strip_prefix(prefix.as_bytes())?).ok()?.parse().ok()?;
         let (size, path) = (human::bytes(entry.metadata().ok()?.len()), directory(path).join(&name));
         let (shown, typed) = (human::printable(&path.display().to_string()), typed(&path));
-        Some(format!(
-            "a restore that was killed has left {shown}, {size}; unless process {process} still runs: rm {typed}"
-        ))
+        Some(format!("a killed restore left {shown}, {size}; unless process {process} still runs: rm {typed}"))
     });
     left.take(LEFT_BEHIND_SHOWN).collect()
 }

@@ -89,14 +89,13 @@ impl Words<'_> {
         let Hole { after, before } = plan.shortfall.as_ref()?;
         let silent = match self.point {
             PlanTarget::Time(_) => {
-                "Litestream's own restore -timestamp silently gives this older state, with exit code 0.\n"
+                "Litestream's own restore -timestamp would give you this older state silently, with exit code 0.\n"
             }
             _ => "",
         };
         Some(format!(
-            "WARNING: this is not all that was asked for. The replica has newer files, from {before} on, but the files \
-             between {after} and there are missing.\n\
-             WARNING: what was committed after {} is lost.\n{silent}",
+            "WARNING: this is not all that you asked for. The replica has newer files, from {before} on, but those \
+             between {after} and there are missing.\nWARNING: what was committed after {} is lost.\n{silent}",
             self.instant(plan.through)
         ))
     }
@@ -153,9 +152,11 @@ impl Words<'_> {
 
 fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, is_older: bool) -> String {
     let mut steps = vec![format!("sqlite3 {path} 'PRAGMA integrity_check'")];
-    steps.extend(owner.map(|(user, group)| {
-        format!("chown {user}:{group} {path}, as its directory: nobody but you can open it so far")
-    }));
+    steps.extend(
+        owner.map(|(user, group)| {
+            format!("chown {user}:{group} {path}, like its directory: so far only you can open it")
+        }),
+    );
     steps.push(match in_place {
         true => "then start Litestream and the application".to_owned(),
         false => format!(
@@ -173,8 +174,8 @@ fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, is_older: bool) -
 /// The live database has more than was restored.
 pub fn behind(bytes: u64) -> String {
     format!(
-        "WARNING: the live database has {} of committed WAL that this restore does not have: the replica does not hold it. \
-         Litestream's own restore says nothing about that.\n",
+        "WARNING: the live database has {} of committed WAL that the replica does not hold, so this restore lacks it. \
+         Litestream's own restore would not tell you.\n",
         human::bytes(bytes)
     )
 }
@@ -184,9 +185,9 @@ pub fn no_space(directory: &Path, needed: u64, free: u64, reserve: u64) -> Strin
     let directory = directory.display();
     let [needed, shown, left] = [needed, free, reserve].map(human::bytes);
     match free {
-        0 => format!("restore to {directory}: the database takes {needed}, and nothing is free there"),
+        0 => format!("restore to {directory}: the database takes {needed}, but nothing is free there"),
         _ => format!(
-            "restore to {directory}: the database takes {needed}, and of the {shown} that are free, {left} must stay free"
+            "restore to {directory}: the database takes {needed}; {shown} are free, of which {left} must stay free"
         ),
     }
 }

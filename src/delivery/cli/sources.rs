@@ -182,7 +182,7 @@ impl Sources {
         match (picked.pop(), picked.is_empty()) {
             (Some(one), true) => Ok((settings, one)),
             (Some(Picked { target: Some(target), .. }), false) => {
-                let reason = Reason::new(ReasonKind::Misconfigured, format!("{place}: it has several replicas"));
+                let reason = Reason::new(ReasonKind::Misconfigured, format!("{place} has several replicas"));
                 Err(reason.with_hint(format!("pick one with --replica; {}", replicas_of(&target))))
             }
             _ => Err(Reason::new(ReasonKind::NotFound, format!("{place}: no such database"))),
@@ -243,9 +243,7 @@ fn replicas_of(target: &Target) -> String {
 fn with_url_hint(reason: Reason, places: &[String]) -> Reason {
     let directory = places.iter().filter_map(|place| std::path::absolute(place).ok()).find(|path| path.is_dir());
     match directory {
-        Some(path) => {
-            reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
-        }
+        Some(path) => reason.with_hint(format!("name a replica in a directory by its URL: file://{}", path.display())),
         None => reason,
     }
 }

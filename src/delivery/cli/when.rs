@@ -18,7 +18,7 @@ pub fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Reas
     let wrong = |cause: String| Reason::new(ReasonKind::Misconfigured, format!("--at {text:?}: {cause}"));
     let at = instant(text, now, zone).map_err(wrong)?;
     if at > now {
-        let hint = "omit --at for the newest state; two hours ago is written as 2h";
+        let hint = "omit --at for the newest state; write two hours ago as 2h";
         return Err(wrong(format!("in the future; it is now {}", human::instant(now))).with_hint(hint));
     }
     Ok(at)

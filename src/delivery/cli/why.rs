@@ -167,7 +167,7 @@ fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> 
     let databases: Vec<&Value> = all("databases").filter(goes_by).collect();
     if let Some(name) = database.filter(|_| databases.is_empty()) {
         let known = known_databases(name, all("databases").map(|one| word(&one["name"])));
-        let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database, says {source}"));
+        let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database, according to {source}"));
         return Err(reason.with_hint(human::printable(&known)));
     }
     let agent = all("checks").filter(|_| database.is_none());
@@ -196,7 +196,7 @@ fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> 
         let ask = format!("ALERTS{{alertname=\"{}\"}}", check.name);
         let _ = writeln!(out, "  the agent answers; the rest is known to Prometheus: {ask}");
     } else if lines.is_empty() {
-        out.push_str("  nothing to which this check applies\n");
+        out.push_str("  this check applies to nothing here\n");
     }
     Ok(out)
 }

@@ -63,7 +63,7 @@ impl Guard {
             if !self.knows(&name) {
                 let name: String = name.chars().take(REPEATED_NAME_CHARS_MAX).collect();
                 let text = format!(
-                    "this agent does not go by the name {name}; add it to allowed-hosts under [web] in \
+                    "this agent is not known by the name {name}; add it to allowed-hosts under [web] in \
                      streamgauge.toml, or use its address\n"
                 );
                 return Err((StatusCode::MISDIRECTED_REQUEST, text));

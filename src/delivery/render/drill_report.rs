@@ -8,38 +8,33 @@ use crate::domain::drill::{COMPARE, DrillRecord, DrillResult};
 use crate::domain::human;
 
 /// Everything is in the page: it is read in ten years, from a mail, without a network.
-const STYLE: &str = "\
-body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;color:#1a1a1a;background:#fff}\
-table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}\
-th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}\
-th{white-space:nowrap}td.n{text-align:right;white-space:nowrap}code{font-size:.85em}\
-.passed{font-weight:600;color:#0a6b2d}.failed{font-weight:600;color:#a40000}.inconclusive{font-weight:600;color:#8a5a00}\
-@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}\
-.passed{color:#7ddc9a}.failed{color:#ff8a80}.inconclusive{color:#ffcf70}}\
-@media print{body{margin:0;max-width:none;color:#000;background:#fff}section{break-inside:avoid-page}\
-th,td{border-color:#999}.passed,.failed,.inconclusive{color:#000}thead{display:table-header-group}tr{break-inside:avoid}}";
+const STYLE: &str = "body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 \
+                     1rem;color:#1a1a1a;background:#fff}table{border-collapse:collapse;width:100%;margin:.5rem 0 \
+                     1.5rem}th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid \
+                     #ddd;vertical-align:top;overflow-wrap:anywhere}th{white-space:nowrap}td.n{text-align:right;white-space:nowrap}code{font-size:.85em}.passed{font-weight:600;color:#0a6b2d}.failed{font-weight:600;color:#a40000}.inconclusive{font-weight:600;color:#8a5a00}@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}.passed{color:#7ddc9a}.failed{color:#ff8a80}.inconclusive{color:#ffcf70}}@media \
+                     print{body{margin:0;max-width:none;color:#000;background:#fff}section{break-inside:avoid-page}th,td{border-color:#999}.passed,.failed,.inconclusive{color:#000}thead{display:table-header-group}tr{break-inside:avoid}}";
 
 /// The meaning of a result, in words that need no further documentation.
 fn meaning(record: &DrillRecord) -> &'static str {
     match record.result {
         DrillResult::Passed => {
-            "The database was restored from the objects listed here, each of which was read in full and has the checksum \
-             that it carries, and what was restored passed every check that was asked for."
+            "The database was restored from the objects listed here. Each was read in full and has the checksum that \
+             it carries, and the restored database passed every check that was asked for."
         }
         DrillResult::Failed if failed_by_probes(record) => {
-            "The replica restored, and what was restored passed the checks of the database. An answer to one of your own \
-             queries is not the expected one: see whether the live database gives the same answer."
+            "The replica restored, and the restored database passed SQLite's checks. One of your own queries did not \
+             give the expected answer: see whether the live database gives the same one."
         }
         DrillResult::Failed if failed_by_comparison(record) => {
-            "The replica restored, but to something else than the live database at the same position. Either of the two \
-             may be the damaged one: run PRAGMA integrity_check on both before anything is reset."
+            "The replica restored, but the result differs from the live database at the same position. Either of the \
+             two may be damaged: run PRAGMA integrity_check on both before you reset anything."
         }
         DrillResult::Failed => {
             "The replica did not restore to a sound and current database. Treat it as no backup until this is explained."
         }
         DrillResult::Inconclusive => {
-            "Something outside the replica kept the drill from finishing. It says nothing about the backup, neither \
-             good nor bad, and does not count as a test."
+            "Something outside the replica kept the drill from finishing. This says nothing about the backup, good or \
+             bad, and does not count as a test."
         }
     }
 }
@@ -127,8 +122,8 @@ pub fn html(records: &[DrillRecord]) -> String {
         h1 { "Restore drills" }
         (LINE)
         p {
-            "A restore drill downloads a backup, restores the database from it on scratch space, examines what came \
-             out, and removes it. Times are in UTC."
+            "A restore drill downloads a backup, restores the database from it in scratch space, examines the result, \
+             and removes it. Times are in UTC."
         }
         (LINE)
         (rows(&["database", "replica", "result", "when", "recovery point"], records.iter().enumerate(), |(number, record)| {
@@ -193,8 +188,8 @@ fn section(number: usize, record: &DrillRecord) -> Markup {
             @if let Some(restored) = &record.restored {
                 h3 { "Objects" }
                 p {
-                    "In the order in which they were applied, each with the checksum that it carries and that was \
-                     found correct."
+                    "In the order in which they were applied, each with the checksum that it carries, which was found \
+                     correct."
                 }
                 (rows(&["key", "bytes", "checksum"], &restored.objects, |object| maud::html! {
                     td { code { (object.key) } } td.n { (object.bytes) } td { code { (object.checksum) } }
@@ -315,7 +310,7 @@ mod tests {
         };
         check("quick_check", true, "The replica did not restore");
         check("quick_check", false, "The replica restored, and");
-        check(COMPARE, true, "The replica restored, but to something else");
+        check(COMPARE, true, "The replica restored, but the result differs");
     }
 
     #[test]

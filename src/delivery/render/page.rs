@@ -238,7 +238,7 @@ mod tests {
         (unseen.replicas[0].verification, unseen.replicas[0].up) = (None, Some(false));
         let page = page(Some(&judged(vec![unseen])));
         assert!(page.contains("At least the writes since 2025-12-31 23:53:20 UTC would be lost"), "{page}");
-        assert!(page.contains("Whether it is more is unknown"), "{page}");
+        assert!(page.contains("perhaps more: the replica cannot be read"), "{page}");
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         let report = judged(vec![sample::pending("app")]);
         for page in [page(Some(&report)), page_of(&report, "app")] {
             assert!(page.contains("does not restore</span>"), "{page}");
-            assert!(page.contains("The latest state does not restore."), "beside the map, which is whole: {page}");
+            assert!(page.contains("The latest state cannot be restored."), "beside the map, which is whole: {page}");
             assert!(!page.contains("at least 20.1 KiB"), "more than that would be lost: {page}");
         }
     }
@@ -337,7 +337,7 @@ mod tests {
         ]);
         let page = page_of(&report, "app");
         for said in [
-            "Nothing is at risk: all up to 2025-12-31 23:59:56 UTC is safe.",
+            "Nothing is at risk: everything up to 2025-12-31 23:59:56 UTC is safe.",
             "by wal",
             "<code>0000000000000074</code>",
             "100 committed frames, 80 copied into the database",

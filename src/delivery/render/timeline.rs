@@ -135,7 +135,7 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
             format!("{}{of} {}", human::counted(map.gaps, "gap"), human::duration(longest))
         }
     };
-    let now = if map.restorable_now() { "" } else { "; the latest state does not restore" };
+    let now = if map.restorable_now() { "" } else { "; the latest state cannot be restored" };
     format!("since {}, {age}; {gaps}{now}", human::instant(since))
 }
 

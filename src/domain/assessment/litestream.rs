@@ -41,7 +41,7 @@ impl fmt::Display for LitestreamEvidence {
             Self::Attached(pid) => write!(f, "process {pid} has the database open"),
             Self::Running(pid) => write!(f, "process {pid} is running"),
             Self::RunningElsewhere(pid) => write!(f, "process {pid} is running, but does not have the database open"),
-            Self::Closed => f.write_str("no process has the database open, as Litestream would"),
+            Self::Closed => f.write_str("no process has the database open as Litestream would"),
             Self::Gone => f.write_str("no `litestream replicate` process on this host has it open"),
             Self::Unseen => f.write_str("its process cannot be seen from here"),
         }

@@ -284,7 +284,7 @@ mod tests {
         let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
         Arc::make_mut(&mut inconclusive.history).restore_seconds = None;
         let told = told(inconclusive);
-        assert!(told.contains("ago; the last was inconclusive: no reason given; exit 1"), "{told}");
+        assert!(told.contains("allowed; the last was inconclusive: no reason given; exit 1"), "{told}");
     }
 
     #[test]

@@ -331,8 +331,11 @@ mod tests {
     #[test]
     fn a_wal_of_which_little_shows_is_not_said_to_be_well() {
         let scanned = LocalReport { wal_backfilled_frames: None, ..wal(100_000, 0, 7200) };
-        check("CheckpointStarved", scanned, "unknown : the WAL holds 392.9 MiB, and no wal-index says how much of it \
-                                             waits");
+        check(
+            "CheckpointStarved",
+            scanned,
+            "unknown : the WAL holds 392.9 MiB, and no wal-index says how much of it waits",
+        );
         let once = answer("CheckpointStarved", wal(100_000, 50_000, 0), Watching::Once);
         assert_eq!(once, "pass : 195.3 MiB wait for a checkpoint");
         let once = answer("CheckpointStarved", wal(100_000, 0, 0), Watching::Once);

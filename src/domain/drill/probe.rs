@@ -106,7 +106,7 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
                 value = Some(age);
                 if age > max_age.as_secs_f64() {
                     let most = spoken(max_age.as_secs_f64());
-                    wrong.push(format!("it is {} old, and at most {most} is allowed", spoken(age)));
+                    wrong.push(format!("it is {} old, at most {most} is allowed", spoken(age)));
                 }
             }
             None => wrong.push("expected a point in time: Unix seconds or milliseconds, or a date as text".to_owned()),
@@ -168,7 +168,7 @@ mod tests {
         }
         let (result, _, detail) = check(day.clone(), &Answer::Integer(STARTED - 61));
         assert_eq!(
-            (result, detail.ends_with("it is 1 min 1 s old, and at most 1 min 0 s is allowed")),
+            (result, detail.ends_with("it is 1 min 1 s old, at most 1 min 0 s is allowed")),
             (DrillResult::Failed, true)
         );
         assert_eq!(check(day.clone(), &Answer::Integer(STARTED + 10)).1, Some(0.0), "clocks differ a little");

@@ -43,8 +43,8 @@ static RULES: &[Rule] = &[
         releases: "0.5",
         detail: |facts, _| {
             facts.copied.then(|| {
-                "restore -timestamp goes by the times of the files, which here are those of a copy: it gives other states than \
-                 the times of the headers do, or none"
+                "restore -timestamp goes by the times of the files, which here are those of a copy: it restores other \
+                 states than the headers would give, or none"
                     .to_owned()
             })
         },

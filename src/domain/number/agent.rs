@@ -17,26 +17,26 @@ numbers! {
         });
 
     REPORT_AT = of_report(&[], "streamgauge_report_timestamp_seconds",
-        "When the report that this scrape shows was made.",
+        "When the report shown by this scrape was made.",
         |report, _, put| put(&[], report.generated_at.known()));
 
     RELOADED = gauge(Agent, "streamgauge_config_last_reload_successful",
-        "1 if the configuration that was read last is in force, 0 if it was rejected and the previous one still is.",
+        "1 if the latest configuration is in force, 0 if it was rejected and the previous one still is.",
         |on| on.agent()?.agent.config.last_reload_successful.known());
 
     LAST_RELOAD_SUCCESS = gauge(Agent, "streamgauge_config_last_reload_success_timestamp_seconds",
-        "When the configuration was last read, or found to be as before.",
+        "When the configuration was last read, or found unchanged.",
         |on| on.agent()?.agent.config.last_reload_success_at.known());
 
     SHARD = several(Kind::Info, (Agent, &["shard"]), "streamgauge_shard_info",
-        "Which of several agents that share a fleet this one is, from 0; absent if it is the only one.",
+        "The number of this agent among those that share a fleet, from 0; absent if it is the only one.",
         |on, put| {
             put(&[&on.agent()?.agent.shard?.index.to_string()], true.known());
             Some(())
         });
 
     SHARDS = gauge(Agent, "streamgauge_shards",
-        "How many agents share the fleet, as this one is told; absent if it is the only one.",
+        "How many agents share the fleet, as configured for this one; absent if it is the only one.",
         |on| on.agent()?.agent.shard?.count.known());
 
     STATE_SAVED = gauge(Agent, "streamgauge_state_last_save_successful",
@@ -48,7 +48,7 @@ numbers! {
         |on| on.agent()?.agent.state.as_ref()?.last_saved_at.known());
 
     STATES_SET_ASIDE = counter(Agent, "streamgauge_state_set_aside_total",
-        "Times that a damaged state was set aside and a new one started.",
+        "How often a damaged state was set aside and a new one started.",
         |on| on.agent()?.agent.state.as_ref()?.set_aside.known());
 
     DATABASES = several(Kind::Gauge, (Agent, &["state"]), "streamgauge_databases",
@@ -62,15 +62,16 @@ numbers! {
         });
 
     SERIES = gauge(Agent, "streamgauge_series",
-        "Series that would be served with the profiles that are configured; absent without a series-limit.",
+        "Series that the configured profiles would serve; absent without a series-limit.",
         |on| on.agent()?.agent.series?.configured.known());
 
     SERIES_LIMIT = gauge(Agent, "streamgauge_series_limit",
-        "The number of series above which profiles are reduced, as configured.",
+        "The configured number of series above which profiles are reduced.",
         |on| on.agent()?.agent.series?.limit.known());
 
     REDUCED = gauge(Agent, "streamgauge_metrics_reduced",
-        "2 if no series of any database is served because of the limit, 1 if smaller profiles are served, 0 if not; absent without a limit.",
+        "2 if the limit keeps the series of all databases from being served, 1 if smaller profiles are served, 0 if \
+         neither; absent without a limit.",
         |on| {
             Some(Value::Int(match on.agent()?.agent.series?.reduced {
                 Reduced::No => 0,
@@ -107,7 +108,7 @@ numbers! {
         });
 
     CHECK_STATUS = of_judged(&["database", "replica", "check", "status"], "streamgauge_check_status",
-        "1 for the result of this check: pass, fail or unknown; the full profile alone has those that pass, and notes.",
+        "1 for the result of this check: pass, fail or unknown; only the full profile has those that pass, and notes.",
         |selection, judged, put| {
             let (all, name) = (selection.wants_all(&CHECK_STATUS, judged.database), judged.database.name.as_str());
             let told = judged.checks().iter().filter(|verdict| all || verdict.is_trouble());
@@ -116,7 +117,7 @@ numbers! {
         |report, put| report.verdicts.agent.iter().for_each(|verdict| tell(None, verdict, put)));
 
     CHECK_BREACH = of_report(&["database", "replica", "check", "severity"], "streamgauge_check_breach",
-        "The number that this rule of a check compares, while it holds of the database or replica.",
+        "The number that this rule of a check compares, while the rule holds for the database or replica.",
         |report, _, put| {
             let selection = &report.assessment.selection;
             for breach in &report.verdicts.breaches {
@@ -128,7 +129,7 @@ numbers! {
         });
 
     CHECKS = of_report(&["check", "status"], "streamgauge_checks",
-        "Databases or replicas of which this check fails, or is unknown.",
+        "Databases or replicas for which this check fails, or is unknown.",
         |report, _, put| {
             for (check, [failing, unknown]) in &report.verdicts.troubles {
                 put(&[check, Status::Fail.as_str()], failing.known());
@@ -149,8 +150,7 @@ numbers! {
         |_, totals, put| put(&[], totals.oldest_verified.known()));
 
     ALERTS = of_report(&["severity", "state"], "streamgauge_alerts",
-        "Alerts of the built-in engine, by state; suppressed ones are pending or firing, but nobody is notified of \
-         them.",
+        "Alerts of the built-in engine, by state; suppressed ones are pending or firing, but notify nobody.",
         |report, _, put| {
             for severity in Severity::ALL.iter().rev() {
                 for state in ["pending", "firing", "suppressed", "resolved"] {
@@ -190,7 +190,7 @@ numbers! {
         |on| on.agent()?.agent.process?.open_fds.known());
 
     PROCESS_MAX_FDS = gauge(Agent, "process_max_fds",
-        "File descriptors that the agent may have open at most.",
+        "The most file descriptors that the agent may have open.",
         |on| on.agent()?.agent.process?.max_fds.known());
 }
 

@@ -34,15 +34,15 @@ numbers! {
         |on| verification(on)?.read_bytes.known());
 
     REREAD_OBJECTS = counter(Replica, "streamgauge_replica_reread_objects_total",
-        "Objects of the replica that were read in full again, long after they were found good.",
+        "Objects of the replica that were read in full again, long after they were first found good.",
         |on| verification(on)?.reread.known());
 
     REREAD_BYTES = counter(Replica, "streamgauge_replica_reread_bytes_total",
-        "Those of streamgauge_replica_verified_bytes_total that were read again.",
+        "The part of streamgauge_replica_verified_bytes_total that was read again.",
         |on| verification(on)?.reread_bytes.known());
 
     OLDEST_READ = gauge(Replica, "streamgauge_replica_oldest_read_timestamp_seconds",
-        "Of the times at which the objects were last read in full, the oldest.",
+        "When the object that was not read in full for the longest time was last read.",
         |on| verification(on)?.oldest_read_at.known());
 
     SPOT_INTERVAL = gauge(Replica, "streamgauge_replica_spot_interval_seconds",
@@ -50,7 +50,8 @@ numbers! {
         |on| spot(on)?.interval_seconds.known());
 
     SPOT_ROUNDS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_replica_spot_rounds_total",
-        "Rounds of such comparisons: equal, different, or inconclusive, if nothing could be compared or a difference had to be seen again.",
+        "Rounds of such comparisons: equal, different, or inconclusive if nothing could be compared or a difference \
+         has to be seen again.",
         |on, put| {
             let spot = spot(on)?;
             put(&["equal"], spot.equal.known());
@@ -68,11 +69,12 @@ numbers! {
         |on| spot(on)?.conclusive_at.known());
 
     SPOT_MISMATCH = gauge(Replica, "streamgauge_replica_spot_mismatch",
-        "1 if a page of the replica differs from the live database at the same position, 0 if none is known to; absent until one was compared.",
+        "1 if a page of the replica differs from the live database at the same position, 0 if none is known to differ; \
+         absent until a page was compared.",
         |on| spot(on)?.mismatch().known());
 
     CORRUPT = several(Kind::Gauge, (Replica, &["finding"]), "streamgauge_replica_corrupt_objects",
-        "Bad objects of the replica, by what is wrong with them; 0 when none is known among those read.",
+        "Damaged objects of the replica, by what is wrong with them; 0 if none of those read is known to be damaged.",
         |on, put| {
             let findings = &on.replica()?.read_objects()?.findings;
             for kind in FindingKind::ALL {
@@ -83,12 +85,12 @@ numbers! {
         });
 
     NEEDED_CORRUPT = gauge(Replica, "streamgauge_replica_needed_corrupt_objects",
-        "Those of streamgauge_replica_corrupt_objects without which the latest state does not restore.",
+        "Objects in streamgauge_replica_corrupt_objects without which the latest state cannot be restored.",
         |on| on.replica()?.read_objects()?.needed_damaged().count().known())
         .standard();
 
     UNREADABLE_OBJECTS = gauge(Replica, "streamgauge_replica_unreadable_objects",
-        "Objects of the replica that could not be read at the last attempt, which says nothing about their content.",
+        "Objects of the replica that could not be read at the last attempt; this says nothing about their content.",
         |on| verification(on)?.unreadable.known());
 
     PENDING_OBJECTS = gauge(Replica, "streamgauge_replica_pending_objects",
@@ -108,7 +110,7 @@ numbers! {
         |on| beacon(on)?.read_at.known());
 
     BEACON_INTERVAL = gauge(Replica, "streamgauge_replica_beacon_interval_seconds",
-        "How often the beacon is written, according to itself.",
+        "How often the beacon is written, according to the beacon.",
         |on| beacon(on)?.claim.as_ref()?.interval_seconds.known());
 
     BEACON_RECOVERY_POINT = gauge(Replica, "streamgauge_replica_beacon_recovery_point_timestamp_seconds",

@@ -24,7 +24,7 @@ numbers! {
         .standard();
 
     REPLACED = gauge(Database, "streamgauge_database_replaced",
-        "1 if another file was put in the place of the database while it was in use, 0 if not.",
+        "1 if the database was replaced by another file while it was in use, 0 if not.",
         |on| local(on)?.replacement.replaced.known());
 
     REPLICAS = gauge(Database, "streamgauge_database_replicas",
@@ -33,7 +33,7 @@ numbers! {
         .core();
 
     POLLED = gauge(Database, "streamgauge_database_polled",
-        "1 if the filesystem does not report changes, so that they are seen later, 0 if it does.",
+        "1 if the filesystem does not report changes, so they are seen later, 0 if it does.",
         |on| local(on)?.polled.known());
 
     SIZE_BYTES = gauge(Database, "streamgauge_database_size_bytes",
@@ -42,7 +42,7 @@ numbers! {
         .core();
 
     WAL_SIZE = gauge(Database, "streamgauge_database_wal_size_bytes",
-        "Size of the WAL file, which is a high-water mark and not what is committed in it.",
+        "Size of the WAL file: a high-water mark, not what is committed in it.",
         |on| local(on)?.wal_size_bytes.known())
         .standard();
 
@@ -55,7 +55,7 @@ numbers! {
         |on| local(on)?.wal_backfilled_frames.known());
 
     WAL_OLDEST_READER_FRAME = gauge(Database, "streamgauge_database_wal_oldest_reader_frame",
-        "The lowest frame that a reader still needs, which is where checkpoints stop.",
+        "The lowest frame that a reader still needs; checkpoints stop there.",
         |on| local(on)?.wal_oldest_reader_frame.known());
 
     UNBACKFILLED = gauge(Database, "streamgauge_database_unbackfilled_bytes",
@@ -63,11 +63,11 @@ numbers! {
         |on| local(on)?.unbackfilled_bytes().known());
 
     WAL_SINCE = gauge(Database, "streamgauge_database_wal_since_timestamp_seconds",
-        "The time since which the WAL is known not to have been restarted.",
+        "Since when the WAL is known not to have been restarted.",
         |on| local(on)?.wal_since.known());
 
     WAL_RESETS = counter(Database, "streamgauge_database_wal_resets_total",
-        "Times that the WAL was restarted since the agent first saw the database.",
+        "How often the WAL was restarted since the agent first saw the database.",
         |on| local(on)?.counters.wal_resets.known());
 
     COMMITS = counter(Database, "streamgauge_database_commits_total",
@@ -116,11 +116,12 @@ numbers! {
         |on| local(on)?.filesystem?.space.size_bytes.known());
 
     AVAIL = gauge(Database, "streamgauge_database_filesystem_avail_bytes",
-        "Space on the filesystem of the database that is free to unprivileged processes.",
+        "Space on the database's filesystem that is free for unprivileged processes.",
         |on| local(on)?.filesystem?.space.avail_bytes.known());
 
     USED = gauge(Database, "streamgauge_database_filesystem_used_ratio",
-        "How full the fullest of the filesystems is that hold the database, its WAL and Litestream's metadata directory; 1 is full.",
+        "How full the fullest filesystem is, of those that hold the database, its WAL and Litestream's metadata \
+         directory; 1 is full.",
         |on| local(on)?.used_ratio().known())
         .standard();
 
@@ -129,8 +130,8 @@ numbers! {
         |on| local(on)?.used_objective_ratio.known());
 
     FULL = gauge(Database, "streamgauge_database_filesystem_full_seconds",
-        "When the first of these filesystems will be full if it keeps filling up as it has for hours; absent when \
-         none is filling up.",
+        "When the first of these filesystems will be full if it keeps filling up at the rate of the last hours; absent \
+         if none is filling up.",
         |on| local(on)?.filesystem_full_seconds().known())
         .standard();
 
@@ -144,7 +145,7 @@ numbers! {
         });
 
     PERMISSIONS_ACCEPTABLE = several(Kind::Gauge, (Database, &["file"]), "streamgauge_database_file_permissions_acceptable",
-        "1 if mode and owner of this file are as configured, or are wrong only for others who cannot reach it; 0 if not.",
+        "1 if mode and owner of this file are as configured, or wrong only for others who cannot reach it; 0 if not.",
         |on, put| {
             for mode in &*local(on)?.modes {
                 put(&[mode.found.file.as_str()], mode.is_acceptable().known());
@@ -168,16 +169,17 @@ numbers! {
         |on| local(on)?.staging_bytes.known());
 
     LITESTREAM_UP = gauge(Database, "streamgauge_litestream_up",
-        "1 if a Litestream process is running that could be working on the database, 0 if none is; that alone does \
-         not prove replication.",
+        "1 if a running Litestream process could be working on the database, 0 if none could; that alone does not \
+         prove replication.",
         |on| local(on)?.litestream.as_ref()?.up.known());
 
     LITESTREAM_ATTACHED = gauge(Database, "streamgauge_litestream_attached",
-        "1 if a process holds the read lock that Litestream keeps on what it replicates, 0 if none does; other readers hold it too.",
+        "1 if a process holds the read lock that Litestream keeps on databases it replicates, 0 if none does; other \
+         readers can hold it, too.",
         |on| local(on)?.open.known());
 
     LITESTREAM_TXID_CLAIM = gauge(Database, "streamgauge_litestream_txid_claim",
-        "The newest TXID among Litestream's local files: how far it claims to be, which is no proof.",
+        "The newest TXID among Litestream's local files: how far it claims to be, not a proof.",
         |on| local(on)?.txid_claim.known());
 
     WRITER_CLOCK_OFFSET = gauge(Database, "streamgauge_writer_clock_offset_seconds",

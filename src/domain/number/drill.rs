@@ -17,19 +17,19 @@ fn last(on: Subject<'_>) -> Option<&DrillRecord> {
 
 numbers! {
     INTERVAL = gauge(Replica, "streamgauge_drill_interval_seconds",
-        "The time between two scheduled drills; absent when there are none.",
+        "The time between two scheduled drills; absent if there are none.",
         |on| drill(on)?.interval_seconds.known())
         .standard();
 
     NEXT = gauge(Replica, "streamgauge_drill_next_timestamp_seconds",
-        "When the next drill is due; absent while one is running and if none is started.",
+        "When the next drill is due; absent while one is running and if none is scheduled.",
         |on| {
             let drill = drill(on)?;
             drill.history.next_due_at.filter(|_| drill.running_since.is_none()).known()
         });
 
     WITHHELD = gauge(Replica, "streamgauge_drill_withheld",
-        "1 if drills are on but none is started, for the reason in the report, 0 if not.",
+        "1 if drills are on but none will start (the report says why), 0 if not.",
         |on| {
             let drill = drill(on).filter(|drill| drill.interval_seconds.is_some())?;
             drill.withheld.is_some().known()
@@ -68,7 +68,7 @@ numbers! {
         |on| drill(on)?.history.first_seen_at.known());
 
     DRILLS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_drills_total",
-        "Drills, by result; goes on counting after a restart if the agent keeps its state.",
+        "Drills, by result; keeps counting after a restart if the agent keeps its state.",
         |on, put| {
             let DrillHistory { passed, failed, inconclusive, .. } = &*drill(on)?.history;
             for (result, count) in DrillResult::ALL.iter().zip([passed, failed, inconclusive]) {
@@ -116,7 +116,7 @@ numbers! {
         });
 
     RTO = gauge(Replica, "streamgauge_replica_rto_objective_seconds",
-        "The time that a restore may take, as configured.",
+        "How long a restore may take, as configured.",
         |on| drill(on)?.rto_seconds.known())
         .standard();
 }

@@ -18,11 +18,11 @@ numbers! {
         });
 
     WAITING = gauge(Receiver, "streamgauge_notification_waiting",
-        "Alerts that began or ended and of which this receiver has not been notified yet.",
+        "Alerts that began or ended without this receiver being notified yet.",
         |on| on.receiver()?.waiting.known());
 
     FAILING_SINCE = gauge(Receiver, "streamgauge_notification_failing_since_timestamp_seconds",
-        "The time since which no message has reached this receiver; absent if the last attempt succeeded.",
+        "Since when no message has reached this receiver; absent if the last attempt succeeded.",
         |on| on.receiver()?.failing_since.known());
 
     DEADMAN_LAST_SUCCESS = several(Kind::Gauge, (Agent, &[]), "streamgauge_deadman_last_success_timestamp_seconds",

@@ -19,7 +19,7 @@ fn map(on: Subject<'_>) -> Option<&TimelineReport> {
 
 numbers! {
     INFO = several(Kind::Info, (Replica, &["store", "layout", "url", "bucket"]), "streamgauge_replica_info",
-        "Where the replica is, and in which of Litestream's layouts it is written; bucket is empty where there is none.",
+        "Where the replica is, and in which of Litestream's layouts; bucket is empty if there is none.",
         |on, put| {
             let ReplicaReport { store, layout, url, bucket, .. } = on.replica()?;
             let layout = layout.map_or("", Layout::as_str);
@@ -34,22 +34,23 @@ numbers! {
         .core();
 
     RECOVERY_POINT = gauge(Replica, "streamgauge_replica_recovery_point_timestamp_seconds",
-        "The newest time for which it is proven that everything committed before it can be restored from the replica.",
+        "Everything that was committed before this time is proven to be restorable from the replica.",
         |on| on.replica()?.recovery_point.known())
         .core();
 
     LAG = gauge(Replica, "streamgauge_replica_lag_seconds",
-        "Age of the oldest commit that is not proven to be in the replica, 0 when there is none.",
+        "Age of the oldest commit that is not proven to be in the replica, 0 if there is none.",
         |on| on.replica()?.lag_seconds.known())
         .core();
 
     LAG_UNKNOWN_SINCE = gauge(Replica, "streamgauge_replica_lag_unknown_since_timestamp_seconds",
-        "The time since which the lag has been unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
+        "Since when the lag has been unknown; absent while it is known, and where it is unknown by design: for an \
+         observer without a beacon, and while the database is missing.",
         |on| on.replica()?.keeping.lag_unknown.as_ref()?.since.known())
         .standard();
 
     UNPROVEN_COMMIT = gauge(Replica, "streamgauge_replica_unproven_commit_timestamp_seconds",
-        "While the lag is unknown: when the oldest commit was made that may not be in the replica.",
+        "While the lag is unknown: when the oldest commit that may be missing from the replica was made.",
         |on| on.replica()?.keeping.lag_unknown.as_ref()?.commit_at.known());
 
     LAG_UPPER_BOUND = gauge(Replica, "streamgauge_replica_lag_upper_bound_seconds",
@@ -69,11 +70,11 @@ numbers! {
         });
 
     UNREPLICATED_SINCE = gauge(Replica, "streamgauge_replica_unreplicated_since_timestamp_seconds",
-        "When the oldest commit was made that is not proven to be in the replica.",
+        "When the oldest commit that is not proven to be in the replica was made.",
         |on| on.replica()?.unreplicated_since.known());
 
     VERIFIED_AT = gauge(Replica, "streamgauge_replica_verified_timestamp_seconds",
-        "When the replica was last verified; everything said about it is as old as that.",
+        "When the replica was last verified; everything known about it is as old as that.",
         |on| on.replica()?.verified_at.known())
         .core();
 
@@ -95,7 +96,8 @@ numbers! {
         });
 
     LAST_SEGMENT = gauge(Replica, "streamgauge_replica_last_segment_timestamp_seconds",
-        "When the newest object of the replica was written; old on an idle database, and no cause for alarm by itself.",
+        "When the newest object of the replica was written; old if the database is idle, which alone is no cause for \
+         alarm.",
         |on| on.replica()?.last_segment_at.known());
 
     TXID = gauge(Replica, "streamgauge_replica_txid",
@@ -146,7 +148,7 @@ numbers! {
         |on| on.database()?.objectives.snapshot_interval().known());
 
     UNSNAPSHOTTED_SINCE = gauge(Replica, "streamgauge_replica_unsnapshotted_since_timestamp_seconds",
-        "When the oldest change was replicated that no snapshot holds; absent when the newest snapshot holds everything.",
+        "When the oldest change that no snapshot holds was replicated; absent if the newest snapshot holds everything.",
         |on| coverage(on)?.unsnapshotted_since.known());
 
     CHANGES_SINCE_SNAPSHOT = gauge(Replica, "streamgauge_replica_changes_since_snapshot",
@@ -154,12 +156,13 @@ numbers! {
         |on| coverage(on)?.changes_since_snapshot.known());
 
     RESTORABLE = gauge(Replica, "streamgauge_replica_restorable",
-        "1 if the listing contains a snapshot, or a chain from the start, from which something restores, 0 if not.",
+        "1 if the listing contains a snapshot, or a chain from the start, that something can be restored from, 0 if \
+         not.",
         |on| coverage(on)?.restorable.known())
         .standard();
 
     RESTORABLE_SINCE = gauge(Replica, "streamgauge_replica_restorable_since_timestamp_seconds",
-        "The earliest time that can be restored without a hole between it and the newest object.",
+        "The earliest time from which everything up to the newest object can be restored without a hole.",
         |on| coverage(on)?.restorable_since.known())
         .core();
 
@@ -188,7 +191,7 @@ numbers! {
         |on| on.replica()?.keeping.growth?.expected_bytes.known());
 
     REPEATED = gauge(Replica, "streamgauge_replica_repeated_objects",
-        "Level-0 files that appeared in the replica within the last hour, if each one that was read changes the same pages as the one before.",
+        "Level-0 files that appeared in the replica within the last hour, if all that were read change the same pages.",
         |on| on.replica()?.keeping.churn?.objects.known());
 
     STORAGE_DOLLARS_PER_MONTH = gauge(Replica, "streamgauge_replica_storage_dollars_per_month",
@@ -197,24 +200,27 @@ numbers! {
         .standard();
 
     FOREIGN_HISTORY = gauge(Replica, "streamgauge_replica_foreign_history",
-        "1 if the replica is ahead of the local Litestream, which goes on writing behind it: another history or another writer; 0 if not.",
+        "1 if the replica is ahead of the local Litestream, which keeps writing behind it: another history or another \
+         writer; 0 if not.",
         |on| on.replica()?.keeping.foreign_history.known());
 
     GAPS = gauge(Replica, "streamgauge_replica_gaps",
-        "Holes between the newest snapshot and the newest object that no level bridges; with one, the latest state does not restore.",
+        "Holes between the newest snapshot and the newest object that no level bridges; with any, the latest state \
+         cannot be restored.",
         |on| coverage(on)?.gaps.len().known())
         .standard();
 
     RESTORABLE_GAPS = gauge(Replica, "streamgauge_replica_restorable_gaps",
-        "Stretches of time, back to the oldest snapshot, to which the replica cannot be restored because objects are missing.",
+        "Stretches of time, back to the oldest snapshot, that cannot be restored because objects are missing.",
         |on| map(on)?.gaps.known());
 
     LARGEST_GAP = gauge(Replica, "streamgauge_replica_largest_gap_seconds",
-        "The longest of streamgauge_replica_restorable_gaps, 0 when there is none.",
+        "The longest of streamgauge_replica_restorable_gaps, 0 if there is none.",
         |on| map(on)?.largest_gap_seconds.unwrap_or(0.0).known());
 
     RESTORABLE_RESOLUTION = gauge(Replica, "streamgauge_replica_restorable_resolution_seconds",
-        "The longest time between two restorable states, where those between them were compacted away; 0 when every state is left.",
+        "The longest time between two restorable states because those between them were compacted away; 0 if every \
+         state is left.",
         |on| map(on)?.resolution_seconds().known());
 
     RPO = gauge(Replica, "streamgauge_replica_rpo_objective_seconds",

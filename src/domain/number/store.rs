@@ -35,7 +35,8 @@ numbers! {
         });
 
     BILLABLE_REQUESTS = several(Kind::Counter, (Store, &["host", "class"]), "streamgauge_store_billable_requests_total",
-        "Requests by server (empty where the kind has only one) and the class in which bills have them: read, list or other.",
+        "Requests by server (empty if the kind has only one) and by the class that they are billed in: read, list or \
+         other.",
         |on, put| {
             for Billed { host, reads, lists, others, .. } in &on.store()?.billed {
                 for (class, count) in [("read", reads), ("list", lists), ("other", others)] {
@@ -50,7 +51,7 @@ numbers! {
         |on| on.store()?.received_bytes.known());
 
     FAILURE_RATIO = gauge(Store, "streamgauge_store_failure_ratio",
-        "The share of the requests to this kind of store in the last 15 minutes that failed; absent below 10 requests.",
+        "The share of requests to this kind of store that failed in the last 15 minutes; absent below 10 requests.",
         |on| on.store()?.failure_ratio().known());
 
     REQUEST_DOLLARS_PER_MONTH = gauge(Store, "streamgauge_store_request_dollars_per_month",
@@ -58,15 +59,16 @@ numbers! {
         |on| on.store()?.request_dollars_per_month.known());
 
     CLOCK_OFFSET = gauge(Store, "streamgauge_store_clock_offset_seconds",
-        "How far, at least, the clock of this kind of store is ahead of this host's, by the Date of its answers.",
+        "How far, at least, the clock of this kind of store is ahead of this host's, according to the Date of its \
+         answers.",
         |on| on.store()?.clock_offset_seconds.known());
 
     VERSIONING = gauge(Bucket, "streamgauge_bucket_versioning_enabled",
-        "1 if the bucket keeps what is deleted or replaced in it, 0 if not.",
+        "1 if the bucket keeps deleted and replaced objects, 0 if not.",
         |on| on.bucket()?.versioning_enabled.known());
 
     PUBLIC_ACCESS_BLOCKED = gauge(Bucket, "streamgauge_bucket_public_access_blocked",
-        "1 if settings of the bucket keep policies and access lists from opening it, 0 if not.",
+        "1 if the bucket's settings keep policies and access lists from making it public, 0 if not.",
         |on| on.bucket()?.public_access_blocked.known());
 
     PUBLIC = gauge(Bucket, "streamgauge_bucket_public",
@@ -94,10 +96,12 @@ numbers! {
         |on| on.agent()?.agent.cost.budget_dollars_per_month.known());
 
     REQUEST_BUDGET = gauge(Agent, "streamgauge_request_budget_dollars_per_month",
-        "The most that the agent's own requests may cost before looks are made rarer, as configured; absent without such a budget.",
+        "What the agent's own requests may cost before looks become rarer, as configured; absent without such a \
+         budget.",
         |on| on.agent()?.agent.cost.request_budget_dollars_per_month.known());
 
     LOOK_SPACING = gauge(Agent, "streamgauge_look_spacing_ratio",
-        "How many times rarer than configured looks at buckets are, to keep requests within their budget; absent without one.",
+        "How many times rarer than configured looks at buckets are, to stay within the request budget; absent without \
+         one.",
         |on| on.agent()?.agent.cost.look_spacing.known());
 }

@@ -217,7 +217,7 @@ impl Ledger {
                 let ends = listed.plan.last().and_then(|last| last.name.ltx()).zip(name.ltx());
                 let reached = listed.unbroken && ends.is_some_and(|(last, name)| last.max >= name.max);
                 let detail =
-                    "it was there, but listings no longer have it, and retention does not explain that".to_owned();
+                    "it was there, but listings no longer show it, and retention does not explain that".to_owned();
                 let needed = record.planned && !reached;
                 record.fault = Some(Box::new(Fault { kind: FindingKind::Vanished, detail, seen_at: now, needed }));
             }

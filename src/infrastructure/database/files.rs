@@ -214,9 +214,9 @@ pub(super) fn reason(verb: &str, path: &Path, error: io::Error) -> Reason {
     let doing = format!("{verb} {}", path.display());
     match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => symbolic_link(path),
-        Some(Errno::ACCESS | Errno::PERM) => Reason::from(error)
-            .context(doing)
-            .with_hint("let the agent's user read the file and enter its directories"),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            Reason::from(error).context(doing).with_hint("let the agent's user read the file and enter its directories")
+        }
         _ => Reason::from(error).context(doing),
     }
 }

@@ -146,8 +146,9 @@ async fn take_in(endpoint: Weak<Endpoint>, file: PathBuf, mut seen: Seen) {
         let looked = blocking(move || Ok(seen.look(&path))).await;
         let Some(endpoint) = endpoint.upgrade() else { return };
         // Only a panic is an error here.
-        let Ok((next, read)) = looked else { return tracing::error!(?file, "cannot watch the web configuration for \
-                                                                            changes") };
+        let Ok((next, read)) = looked else {
+            return tracing::error!(?file, "cannot watch the web configuration for changes");
+        };
         seen = next;
         match read {
             None => {}

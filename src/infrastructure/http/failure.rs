@@ -31,8 +31,7 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
         ) => reason.with_hint("renew the server's certificate, or set the clock of this machine"),
         // The verifier's own error, which it does not export.
         Some(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
-            let cause =
-                "the server uses the certificate of an authority (CA:TRUE) as its own, which is not accepted";
+            let cause = "the server uses the certificate of an authority (CA:TRUE) as its own, which is not accepted";
             Reason::new(ReasonKind::Unreachable, cause).with_hint(
                 "give the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that \
                  authority, and configure the signer's certificate as ca-file",

@@ -41,7 +41,7 @@ impl Pauses {
         let left = until.saturating_duration_since(clock::timer());
         if left > patience {
             let left = counted(left.as_secs().max(1), "second");
-            let cause = format!("the store asked to slow down, so it is left alone for another {left}");
+            let cause = format!("the store asks to slow down and is left alone for another {left}");
             return Err(Reason::new(ReasonKind::Throttled, cause));
         }
         tokio::time::sleep_until(until).await;
@@ -102,7 +102,7 @@ mod tests {
         let patience = Duration::from_secs(5);
         pauses.take("a:80", StatusCode::TOO_MANY_REQUESTS, &headers("30"), Timestamp::UNIX_EPOCH);
         let refused = pauses.wait("a:80", patience).await.unwrap_err();
-        let expected = "the store asked to slow down, so it is left alone for another 30 seconds";
+        let expected = "the store asks to slow down and is left alone for another 30 seconds";
         assert_eq!((refused.kind, refused.message.as_str()), (ReasonKind::Throttled, expected));
         pauses.wait("b:80", patience).await.unwrap();
         tokio::time::advance(Duration::from_secs(26)).await;

@@ -107,10 +107,8 @@ fn check_size(newest: &LtxHeader, planned: &[LtxFile], base: Option<RestoreBase>
     if size(newest.commit) <= most {
         return Ok(());
     }
-    let cause = format!(
-        "{} pages of {} bytes cannot be in the {read} bytes that are planned",
-        newest.commit, newest.page_size
-    );
+    let cause =
+        format!("{} pages of {} bytes cannot be in the {read} bytes that are planned", newest.commit, newest.page_size);
     Err(Reason::new(ReasonKind::Corrupt, cause))
 }
 
@@ -269,8 +267,7 @@ impl Replica<'_> {
             }
             (PlanError::NoFiles, PlanTarget::Time(time)) => match self.first_instant(levels).await {
                 Ok(Some(first)) => {
-                    let cause =
-                        format!("plan restore: {time} is before the earliest restorable time, {first}");
+                    let cause = format!("plan restore: {time} is before the earliest restorable time, {first}");
                     let hint = format!("--at {first} restores the oldest state");
                     Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
                 }

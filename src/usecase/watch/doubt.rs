@@ -87,8 +87,10 @@ impl Believed {
                 };
                 let kept = if none { "" } else { "; those it no longer lists stay watched" };
                 let named = counted(named, "database");
-                format!("it listed {named} and now lists {now}{kept}; if that is on purpose, reload with SIGHUP or \
-                         with a password")
+                format!(
+                    "it listed {named} and now lists {now}{kept}; if that is on purpose, reload with SIGHUP or with a \
+                     password"
+                )
             });
         }
         if doubt && before.iter().all(|source| source.success) {

@@ -67,7 +67,7 @@ impl WatchedReplica {
         let unknown = plan.files.iter().filter(|file| file.frames.is_none()).count() as u64;
         let pages = u64::from(policy.pages) + 1;
         if !self.ledger.affords(pages + 2 * unknown, pages * PAGE_BYTES + unknown * INDEX_BYTES, now.wall()) {
-            self.spotting.why = Some("today's budget for reading is used up");
+            self.spotting.why = Some("the daily budget for reading is used up");
             return None;
         }
         self.spotting.why = None;

@@ -54,7 +54,7 @@ async fn refused(place: NatsLocation, expected: &str) {
     assert!(cause.starts_with(expected), "{told}");
 }
 
-const DENIED: &str = "denied: the server refuses the login | check what the replica logs in with";
+const DENIED: &str = "denied: the server refuses the login | check the replica's login";
 
 #[tokio::test]
 async fn each_way_to_log_in_works_in_litestreams_order() {

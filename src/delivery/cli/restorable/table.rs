@@ -21,15 +21,15 @@ const OBJECTS_SHOWN: usize = 12;
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What names of v0.3 cannot tell.
-const UNREAD: &str = "segments: that one is missing inside a WAL index shows only to those who read them, as check --verify \
-                      content, a drill and restore do";
+const UNREAD: &str = "segments: if one is missing inside a WAL index, that shows only when they are read, by check \
+                      --verify content, a drill or restore";
 
 /// What names never tell, and who would know.
 fn contents(found: &Found) -> &'static str {
     match &found.damaged {
-        Some(damaged) if !damaged.is_empty() => "contents: of damage, only what the agent found is known",
+        Some(damaged) if !damaged.is_empty() => "contents: only the damage that the agent found is known",
         Some(_) => "contents: the agent of this host has found no damage so far",
-        None => "contents: damage shows to check --verify content, a drill, or an agent on this host",
+        None => "contents: damage is found by check --verify content, a drill, or an agent on this host",
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
         }
         if found.iter().any(|found| found.damaged.is_none()) {
             out.push_str(
-                "\nnot read: contents; damage shows to check --verify content, a drill, or an agent on this host\n",
+                "\nnot read: contents; damage is found by check --verify content, a drill, or an agent on this host\n",
             );
         }
         return out;

@@ -23,7 +23,7 @@ pub(super) fn agent(_: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-agent",
         title: "streamgauge / Agent",
-        description: "Whether the agents are well, and what their work takes.",
+        description: "Whether the agents are well, and what their work costs.",
         databases: Databases::None,
         sections: vec![
             section("", now()),
@@ -46,29 +46,30 @@ fn now() -> Vec<Panel> {
         ),
         stat(
             "Oldest report",
-            "How old the report is that an agent shows. An old one says nothing about now.",
+            "The age of the report that an agent shows. An old report says nothing about now.",
             Unit::Seconds,
             Scale::Plain,
             promql!("max(time() - {REPORT_AT})", REPORT_AT),
         ),
         troubles(
             "Rejected configurations",
-            "Agents that go on with an older configuration than the one they read last.",
+            "Agents that rejected their latest configuration and keep using the previous one.",
             &promql!("{RELOADED} == 0", RELOADED),
         ),
         stat(
             "Databases not watched",
-            "Databases that agents know and cannot watch. Those of an observer, which sees replicas only, are watched.",
+            "Databases that agents know but cannot watch. Those of an observer, which only sees replicas, count as \
+             watched.",
             Unit::Count,
             Scale::Trouble,
             format!("sum({})", only(&DATABASES, &["state!~\"monitored|remote\""])),
         ),
         troubles(
-            "Collectors that fail",
+            "Failing collectors",
             "Collectors whose last round failed.",
             &promql!("{COLLECTOR_SUCCESS} == 0", COLLECTOR_SUCCESS),
         ),
-        troubles("Receivers not reached", "Receivers of alerts that no message reaches.", &of(&FAILING_SINCE)),
+        troubles("Receivers not reached", "Receivers that no message reaches.", &of(&FAILING_SINCE)),
         agents(),
     ]
 }
@@ -78,7 +79,7 @@ fn agents() -> Panel {
     let built = |number: String| promql!("{number} * on (job, instance) group_left (version, revision) {BUILD}", BUILD);
     table(
         "Agents",
-        "Each agent with its build. An instance leads to its page. Saved is unknown where no state is kept.",
+        "Each agent with its build. Click an instance to open its page. Saved is unknown if no state is kept.",
         &["version", "revision"],
     )
     .column("Up since", Unit::Instant, Scale::Plain, built(promql!("1000 * {PROCESS_START_TIME}", PROCESS_START_TIME)))
@@ -98,19 +99,16 @@ fn looks() -> Vec<Panel> {
     vec![
         stacked("Databases", "By whether the agent can watch them.", Unit::Count)
             .ask("{{state}}", promql!("sum by (state) ({DATABASES})", DATABASES)),
-        states(
-            "Sources and state",
-            "Whether databases could be listed, and what the agent knows be saved.",
-            Scale::Good,
-        )
-        .ask("{{instance}} {{source}}", of(&DISCOVERED))
-        .ask("{{instance}} configuration", of(&RELOADED))
-        .ask("{{instance}} state saved", of(&STATE_SAVED)),
+        states("Sources and state", "Whether databases could be listed, and the agent's state saved.", Scale::Good)
+            .ask("{{instance}} {{source}}", of(&DISCOVERED))
+            .ask("{{instance}} configuration", of(&RELOADED))
+            .ask("{{instance}} state saved", of(&STATE_SAVED)),
         states("Collectors", "Whether their last round succeeded.", Scale::Good)
             .ask("{{instance}} {{collector}}", of(&COLLECTOR_SUCCESS)),
         lines(
             "Rounds against their interval",
-            "The time since a round ended, and since one succeeded, as a share of the longest time between two rounds.",
+            "The time since a round last ended, and since one last succeeded, as a share of the longest time between \
+             two rounds.",
             Unit::Ratio,
         )
         .ask(
@@ -125,16 +123,17 @@ fn looks() -> Vec<Panel> {
         heatmap("Duration of rounds", "How long the rounds of all collectors took.", &buckets(&COLLECTOR_DURATION)),
         lines(
             "Looks rarer than configured",
-            "How many times rarer than configured looks at buckets are, to keep requests within their budget; known only with such a budget.",
+            "How many times rarer than configured looks at buckets are, to stay within the request budget; known only \
+             with such a budget.",
             Unit::Count,
         )
         .ask("{{instance}}", of(&LOOK_SPACING)),
-        lines("Left of what drills may download", "In 24 hours, from all buckets together.", Unit::Bytes)
+        lines("Download budget left for drills", "In 24 hours, from all buckets together.", Unit::Bytes)
             .ask("{{instance}}", of(&DOWNLOAD_BUDGET_REMAINING_BYTES))
             .objective("budget", promql!("max({DOWNLOAD_BUDGET_BYTES})", DOWNLOAD_BUDGET_BYTES)),
         lines(
             "Series",
-            "Those that would be served with the profiles that are configured, beside the limit; known with a limit only.",
+            "The series that the configured profiles would serve, beside the limit; known only with a limit.",
             Unit::Count,
         )
         .ask("{{instance}}", of(&SERIES))
@@ -148,7 +147,7 @@ fn stores() -> Vec<Panel> {
         format!("histogram_quantile({quantile}, sum by (le, store) (rate({buckets}[$__rate_interval])))")
     };
     vec![
-        lines("Requests", "Those that the agents made, including retries and failures.", Unit::RequestsPerSecond)
+        lines("Requests", "Requests that the agents made, including retries and failures.", Unit::RequestsPerSecond)
             .ask("{{store}} {{operation}}", format!("sum by (store, operation) ({})", rate(&REQUESTS))),
         lines("Failed requests", "By reason, and as a share of those of the last 15 minutes.", Unit::RequestsPerSecond)
             .ask(
@@ -156,9 +155,9 @@ fn stores() -> Vec<Panel> {
                 format!("sum by (store, operation, reason) ({})", rate(&REQUEST_FAILURES)),
             )
             .right("{{instance}} {{store}}", Unit::Ratio, of(&FAILURE_RATIO)),
-        lines("Billable requests", "By server, and the class in which bills have them.", Unit::RequestsPerSecond)
+        lines("Billable requests", "By server, and by the class that they are billed in.", Unit::RequestsPerSecond)
             .ask("{{store}} {{host}} {{class}}", format!("sum by (store, host, class) ({})", rate(&BILLABLE_REQUESTS))),
-        lines("Time of a request", "Median and 99th percentile.", Unit::Seconds)
+        lines("Duration of a request", "Median and 99th percentile.", Unit::Seconds)
             .ask("{{store}} half", quantile(0.5))
             .ask("{{store}} 99 %", quantile(0.99)),
         lines("Received", "Bytes of answers.", Unit::BytesPerSecond)
@@ -174,14 +173,14 @@ fn notifications() -> Vec<Panel> {
             .iter()
             .rev()
             .fold(
-                stacked("Alerts", "Those of the agents' own engine. Nobody is told of what is suppressed.", Unit::Count),
+                stacked("Alerts", "Alerts of the agents' own engine. Nobody is told of suppressed ones.", Unit::Count),
                 |panel, severity| panel.judged("{{severity}} {{state}}", scale_of(*severity), alerts_of(*severity)),
             )
             .ask("dropped", promql!("sum({ALERTS_DROPPED})", ALERTS_DROPPED)),
-        lines("Messages per second", "Those that receivers accepted, and attempts that failed.", Unit::Count)
+        lines("Messages per second", "Messages that receivers accepted, and attempts that failed.", Unit::Count)
             .ask("{{instance}} {{receiver}}", rate(&NOTIFICATIONS))
             .ask("{{instance}} {{receiver}}: {{reason}}", rate(&FAILURES)),
-        lines("Waiting", "Alerts that began or ended and of which a receiver has not been told.", Unit::Count)
+        lines("Waiting", "Alerts that began or ended without a receiver being told yet.", Unit::Count)
             .ask("{{instance}} {{receiver}}", of(&WAITING))
             .right(
                 "{{instance}} {{receiver}} not reached for",
@@ -201,7 +200,7 @@ fn process() -> Vec<Panel> {
         lines("Memory", "Resident memory of an agent.", Unit::Bytes)
             .ask("{{instance}}", of_process(&PROCESS_RESIDENT_MEMORY_BYTES))
             .width(8),
-        lines("File descriptors", "Those that are open, beside how many may be.", Unit::Count)
+        lines("File descriptors", "How many are open, and how many may be.", Unit::Count)
             .ask("{{instance}}", of_process(&PROCESS_OPEN_FDS))
             .objective("{{instance}} limit", of_process(&PROCESS_MAX_FDS))
             .width(8),

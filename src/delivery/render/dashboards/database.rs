@@ -36,14 +36,14 @@ pub(super) fn database(profile: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-database",
         title: "streamgauge / Database",
-        description: "What of a database could be lost, since when, and to which times it can be restored.",
+        description: "What could be lost of a database, since when, and which times can be restored.",
         databases: Databases::Some,
         sections: vec![
             section("", now(profile)),
             section("Replication", replication(profile)),
             section("What is written", writes()),
-            section("What there is to restore from", history()),
-            section("What was read of it", content()),
+            section("What can be restored", history()),
+            section("What was verified", content()),
             section("Restore drills", drills()),
             section("Host and bucket", host()),
         ],
@@ -59,7 +59,8 @@ fn now(profile: Profile) -> Vec<Panel> {
     vec![
         stat(
             "Safe until",
-            "Everything that was committed before this time can be restored, from the most up-to-date replica of each database. The earliest of them.",
+            "Everything committed before this time can be restored from the most up-to-date replica. Of several \
+             databases, the earliest.",
             Unit::Instant,
             Scale::Plain,
             format!("min({}) * 1000", of_each_database("max", &sound(&RECOVERY_POINT))),
@@ -80,14 +81,15 @@ fn now(profile: Profile) -> Vec<Panel> {
         ),
         stat(
             "Age of the proof",
-            "How old what is known of a replica is, as a share of the age at which that is too old. The oldest of them.",
+            "How old the latest proof is, as a share of the age at which it is too old. Of several replicas, the \
+             oldest.",
             Unit::Ratio,
             Scale::OfObjective,
             format!("max({})", proof_age()),
         ),
         stat(
             "Restorable since",
-            "The earliest time that can be restored without a hole up to now.",
+            "The earliest time from which everything up to now can be restored without a hole.",
             Unit::Instant,
             Scale::Plain,
             format!("max({}) * 1000", of_each_database("min", &sound(&RESTORABLE_SINCE))),
@@ -101,7 +103,7 @@ fn now(profile: Profile) -> Vec<Panel> {
         ),
         table(
             "Failing and unknown checks",
-            "What to do: the name of a check leads to its section of the runbook, on the agent.",
+            "What to do: click the name of a check to open its section of the runbook, on the agent.",
             &["check", "status", "database", "replica"],
         )
         .of_labels(format!("{} or {}", checks_of_databases("fail"), checks_of_databases("unknown"))),
@@ -110,10 +112,14 @@ fn now(profile: Profile) -> Vec<Panel> {
 
 fn replication(profile: Profile) -> Vec<Panel> {
     vec![
-        lines("Lag", "The age of the oldest commit that is not proven to be in the replica. Where it is not known, there is no line.", Unit::Seconds)
-            .ask(EACH, lag())
-            .ask("{{database}} {{replica}} at most", of(&LAG_UPPER_BOUND))
-            .objective("objective", promql!("min({RPO})", RPO)),
+        lines(
+            "Lag",
+            "The age of the oldest commit that is not proven to be in the replica. No line means that it is unknown.",
+            Unit::Seconds,
+        )
+        .ask(EACH, lag())
+        .ask("{{database}} {{replica}} at most", of(&LAG_UPPER_BOUND))
+        .objective("objective", promql!("min({RPO})", RPO)),
         lines("Could be lost", "Committed bytes that are not proven to be in the replica.", Unit::Bytes)
             .ask(EACH, of(&UNREPLICATED_BYTES)),
         checks_over_time(profile),
@@ -125,15 +131,17 @@ fn replication(profile: Profile) -> Vec<Panel> {
         states("How lag was proven", "Strongest first: wal, segment, txid, observer; beacon is a claim.", Scale::YesNo)
             .ask("{{database}} {{replica}} by {{method}}", of(&LAG_METHOD)),
         lines(
-            "Since it was verified",
-            "Everything said about a replica is as old as this. It is verified again at the latest after the interval.",
+            "Time since verification",
+            "Everything known about a replica is as old as this. It is verified again after the interval at the \
+             latest.",
             Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
         .objective("interval", promql!("max({VERIFY_INTERVAL})", VERIFY_INTERVAL)),
         lines(
-            "Transactions that Litestream has ahead",
-            "TXIDs that Litestream has written on the host, less those in the replica; 0 also where the replica was looked at last.",
+            "How far Litestream is ahead",
+            "TXIDs that Litestream has written on the host but that are not in the replica; also 0 if the replica was \
+             looked at last.",
             Unit::Count,
         )
         .ask(
@@ -154,9 +162,12 @@ fn checks_over_time(profile: Profile) -> Panel {
     let (description, all) = match profile {
         Profile::Full => {
             let all = format!("{troubles} or {} * 0", status("pass"));
-            ("What each check said. Where a bar ends, the agent did not answer.", all)
+            ("What each check said. A bar ends when the agent did not answer.", all)
         }
-        _ => ("Checks that fail or are unknown. Where a bar ends, it passes, or the agent did not answer.", troubles),
+        _ => (
+            "Checks that fail or are unknown. A bar ends when the check passes, or when the agent did not answer.",
+            troubles,
+        ),
     };
     let panel = states("Checks", description, Scale::Status).width(24).height(18);
     panel.ask("{{check}}", format!("max by (check) ({all})"))
@@ -177,17 +188,17 @@ fn writes() -> Vec<Panel> {
             .ask("{{database}} in 30 days", of(&PROJECTED_SIZE_BYTES)),
         lines(
             "WAL",
-            "Committed frames; how many of them are in the database; where the oldest reader stands.",
+            "Committed frames, how many of them are in the database, and how far the oldest reader has got.",
             Unit::Count,
         )
         .ask("{{database}} frames", of(&WAL_FRAMES))
         .ask("{{database}} backfilled", of(&WAL_BACKFILLED_FRAMES))
         .ask("{{database}} oldest reader", of(&WAL_OLDEST_READER_FRAME))
         .right("{{database}} not backfilled", Unit::Bytes, of(&UNBACKFILLED)),
-        lines("Restarts of the WAL", "How often the WAL began anew within an hour, and how old it is.", Unit::Count)
+        lines("Restarts of the WAL", "How often the WAL was restarted within an hour, and how old it is.", Unit::Count)
             .ask("{{database}} restarts", promql!("increase({WAL_RESETS}[1h])", WAL_RESETS))
             .right("{{database}} age", Unit::Seconds, promql!("time() - {WAL_SINCE}", WAL_SINCE)),
-        lines("Time since the last commit", "An idle database is no trouble by itself.", Unit::Seconds)
+        lines("Time since the last commit", "An idle database alone is no problem.", Unit::Seconds)
             .ask("{{database}} commit", promql!("time() - {LAST_COMMIT}", LAST_COMMIT))
             .ask("{{database}} {{replica}} newest object", promql!("time() - {LAST_SEGMENT}", LAST_SEGMENT)),
     ]
@@ -197,20 +208,20 @@ fn history() -> Vec<Panel> {
     vec![
         lines(
             "How far back a restore reaches",
-            "Without a hole up to now, beside what is wanted and what is kept.",
+            "Without a hole up to now, beside the objective and what Litestream is told to keep.",
             Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {RESTORABLE_SINCE}", RESTORABLE_SINCE))
         .ask("{{database}} {{replica}} told to keep", of(&KEPT))
         .objective("objective", promql!("max({RETENTION})", RETENTION)),
-        lines("Holes", "In the chain to the latest state, and in time back to the oldest snapshot.", Unit::Count)
+        lines("Holes", "In the chain to the latest state, and in time, back to the oldest snapshot.", Unit::Count)
             .ask("{{database}} {{replica}} in the chain", of(&GAPS))
             .ask("{{database}} {{replica}} in time", of(&RESTORABLE_GAPS))
             .right("{{database}} {{replica}} longest", Unit::Seconds, of(&LARGEST_GAP))
             .right("{{database}} {{replica}} resolution", Unit::Seconds, of(&RESTORABLE_RESOLUTION)),
         lines(
             "Age of the newest snapshot",
-            "Beside the interval at which one has to appear while something changes.",
+            "Beside the interval at which one has to appear while the database changes.",
             Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {NEWEST_SNAPSHOT}", NEWEST_SNAPSHOT))
@@ -228,14 +239,14 @@ fn history() -> Vec<Panel> {
             .ask("{{database}} {{replica}} level {{level}}", of(&STORED_BYTES)),
         lines(
             "Received in an hour",
-            "Bytes of new level-0 files beside the most that the writes account for.",
+            "Bytes of new level-0 files, beside the most that the writes explain.",
             Unit::Bytes,
         )
         .ask(EACH, of(&RECEIVED))
         .objective("{{database}} {{replica}} at most", of(&EXPECTED)),
         lines(
-            "Objects that should not be",
-            "Which retention should have deleted, or which repeat the one before.",
+            "Objects that should not be there",
+            "Objects that retention should have deleted, or that repeat the one before.",
             Unit::Count,
         )
         .ask("{{database}} {{replica}} expired", of(&EXPIRED))
@@ -245,13 +256,13 @@ fn history() -> Vec<Panel> {
 
 fn content() -> Vec<Panel> {
     vec![
-        lines("Verified per second", "Objects that were read and are good, and bytes read for it.", Unit::Count)
+        lines("Verified per second", "Objects that were read and are good, and how many bytes that took.", Unit::Count)
             .ask("{{database}} {{replica}} {{depth}}", rate(&VERIFIED_OBJECTS))
             .right("{{database}} {{replica}} read", Unit::BytesPerSecond, rate(&VERIFIED_BYTES))
             .right("{{database}} {{replica}} read again", Unit::BytesPerSecond, rate(&REREAD_BYTES)),
         lines(
             "Bad objects",
-            "By what is wrong with them; some are needed by a restore to the latest state.",
+            "By what is wrong with them, and how many a restore of the latest state needs.",
             Unit::Count,
         )
         .ask("{{database}} {{replica}} {{finding}}", of(&CORRUPT))
@@ -268,12 +279,12 @@ fn content() -> Vec<Panel> {
             Unit::Seconds,
             promql!("time() - {OLDEST_READ}", OLDEST_READ),
         ),
-        lines("Signs of two writers", "Objects that were replaced by others, and files that overlap.", Unit::Count)
+        lines("Signs of two writers", "Objects that were replaced, and files that overlap.", Unit::Count)
             .ask("{{database}} {{replica}} replaced", increase(&LINEAGE_CONFLICTS))
             .ask("{{database}} {{replica}} overlapping", of(&OVERLAPS)),
         stat(
             "Comparisons with the live database",
-            "Rounds in which pages of the replica were compared, in the time that is shown, by result.",
+            "Rounds that compared pages of the replica, in the time shown, by result.",
             Unit::Count,
             Scale::Plain,
             format!("sum by (result) ({})", increase(&SPOT_ROUNDS)),
@@ -287,7 +298,7 @@ fn content() -> Vec<Panel> {
             Scale::Bad,
             promql!("max({SPOT_MISMATCH})", SPOT_MISMATCH),
         ),
-        lines("Since pages were compared", "Beside the interval at which they are.", Unit::Seconds)
+        lines("Since pages were compared", "Beside the interval.", Unit::Seconds)
             .ask(EACH, promql!("time() - {SPOT_COMPARED_AT}", SPOT_COMPARED_AT))
             .objective("interval", promql!("max({SPOT_INTERVAL})", SPOT_INTERVAL)),
     ]
@@ -304,14 +315,14 @@ fn drills() -> Vec<Panel> {
         .objective("objective", promql!("min({RTO})", RTO)),
         states(
             "Drills",
-            "Whether the last conclusive one failed, and whether they are withheld for a reason that the page of the agent gives.",
+            "Whether the last conclusive drill failed, and whether drills are withheld (the agent's page says why).",
             Scale::Bad,
         )
         .ask("{{database}} {{replica}} failing", of(&FAILING))
         .ask("{{database}} {{replica}} withheld", of(&WITHHELD)),
         stat(
             "Results",
-            "Drills in the time that is shown, by result. Inconclusive says nothing about the backup.",
+            "Drills in the time shown, by result. Inconclusive says nothing about the backup.",
             Unit::Count,
             Scale::Plain,
             format!("sum by (result) ({})", increase(&DRILLS)),
@@ -320,7 +331,7 @@ fn drills() -> Vec<Panel> {
         .width(12),
         stat(
             "Next drill",
-            "When the next one is due. Unknown also while one runs, and where none is scheduled.",
+            "When the next one is due. Also unknown while one is running, and if none is scheduled.",
             Unit::Instant,
             Scale::Plain,
             promql!("min({NEXT}) * 1000", NEXT),
@@ -363,16 +374,16 @@ fn host() -> Vec<Panel> {
             .ask("{{database}} in WAL mode", of(&JOURNAL_MODE_WAL))
             .ask("{{database}} not replaced", not(&REPLACED))
             .ask("{{database}} permissions of {{file}}", of(&PERMISSIONS_ACCEPTABLE)),
-        lines("Disk", "How full the fullest filesystem of the database is, and may be.", Unit::Ratio)
+        lines("Disk", "How full the database's fullest filesystem is, and how full it may be.", Unit::Ratio)
             .ask("{{database}}", of(&USED))
             .objective("objective", promql!("min({USED_OBJECTIVE})", USED_OBJECTIVE))
             .right("{{database}} free", Unit::Bytes, of(&AVAIL))
             .right("{{database}} full in", Unit::Seconds, of(&FULL)),
-        super::posture("Of the buckets that hold replicas of the database.", |number| {
+        super::posture("Settings of the buckets that hold replicas of the database.", |number| {
             let setting = of(number);
             promql!("{setting} and on (job, instance, bucket) {INFO}", INFO)
         }),
-        lines("Beacon", "How old the last word of the agent beside the database is, for an observer.", Unit::Seconds)
+        lines("Beacon", "For an observer: how old the last word from the agent beside the database is.", Unit::Seconds)
             .ask("{{database}} {{replica}} written", promql!("time() - {BEACON_WRITTEN_AT}", BEACON_WRITTEN_AT))
             .ask("{{database}} {{replica}} read", promql!("time() - {BEACON_READ_AT}", BEACON_READ_AT))
             .ask(
@@ -380,8 +391,12 @@ fn host() -> Vec<Panel> {
                 promql!("time() - {BEACON_RECOVERY_POINT}", BEACON_RECOVERY_POINT),
             )
             .objective("interval", promql!("max({BEACON_INTERVAL})", BEACON_INTERVAL)),
-        lines("Clock of the writer", "How far it is ahead of the store's, according to its beacon.", Unit::Seconds)
-            .ask("{{database}}", of(&WRITER_CLOCK_OFFSET)),
+        lines(
+            "Clock of the writer",
+            "How far it is ahead of the store's clock, according to its beacon.",
+            Unit::Seconds,
+        )
+        .ask("{{database}}", of(&WRITER_CLOCK_OFFSET)),
         lines("Sizing", "The tier of the sizing guide; 0 is the first.", Unit::Count).ask("{{database}}", of(&TIER)),
     ]
 }

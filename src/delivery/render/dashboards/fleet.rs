@@ -5,7 +5,8 @@ use super::panel::{
 };
 use super::promql::{
     breaks, checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag,
-    lag_of_objective, lag_unknown, not_restorable, of, one_check, only, promql, proof_age, rpo_met_over_30_days, sound, up,
+    lag_of_objective, lag_unknown, not_restorable, of, one_check, only, promql, proof_age, rpo_met_over_30_days, sound,
+    up,
 };
 use crate::domain::number::Number;
 use crate::domain::number::agent::{CHECKS, LARGEST_LAG, OLDEST_RECOVERY_POINT, OLDEST_VERIFIED};
@@ -23,14 +24,14 @@ pub(super) fn fleet(profile: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-fleet",
         title: "streamgauge / Fleet",
-        description: "Which databases need somebody now, the worst first, and what all of them come to.",
+        description: "Which databases need somebody now, the worst first, and how all of them are doing.",
         databases: Databases::All,
         sections: vec![
             section("", now(profile)),
             section("Recovery point objective", objective()),
             section("Restore drills", drills()),
             section("Space and money", space_and_money()),
-            section("Buckets", [super::posture("Of every bucket that holds a replica.", of)]),
+            section("Buckets", [super::posture("Settings of every bucket that holds a replica.", of)]),
         ],
     }
 }
@@ -40,14 +41,15 @@ fn now(profile: Profile) -> Vec<Panel> {
     vec![
         stat(
             "Could be lost now",
-            "Committed bytes that are in no replica, of all databases; what an observer says as well is counted once. What is unknown is not in this sum: see beside it.",
+            "Committed bytes that are in no replica, of all databases. What an observer also reports is counted once. \
+             What is unknown is not in this sum: see beside it.",
             Unit::Bytes,
             Scale::Plain,
             could_be_lost(profile),
         ),
         stat(
             "Lag unknown",
-            "Replicas of which nobody knows how far behind they are. The table below shows them among the worst.",
+            "Replicas whose lag is unknown. The table below shows them among the worst.",
             Unit::Count,
             Scale::Doubt,
             how_many_reported(&lag_unknown()),
@@ -61,13 +63,13 @@ fn now(profile: Profile) -> Vec<Panel> {
         ),
         stat(
             "Not restorable",
-            "Replicas whose latest state does not restore now. None is 0 only where that is known of every replica; else it \
-             is unknown.",
+            "Replicas whose latest state cannot be restored now. This is 0 only if it is known of every replica, \
+             otherwise unknown.",
             Unit::Count,
             Scale::Trouble,
             not_restorable(),
         ),
-        troubles("Failing checks", "Checks that fail, of databases and of agents; listed below.", &failing),
+        troubles("Failing checks", "Failing checks, of databases and of agents; listed below.", &failing),
         stat(
             "Agents down",
             "Agents that Prometheus cannot scrape: nothing is known about the databases there.",
@@ -78,14 +80,14 @@ fn now(profile: Profile) -> Vec<Panel> {
         worst_first(&trouble(profile)),
         table(
             "Failing checks",
-            "What each agent finds wrong. The name of a check leads to its section of the runbook, on the agent.",
+            "What each agent finds wrong. Click the name of a check to open its section of the runbook, on the agent.",
             &["check", "database", "replica"],
         )
         .of_labels(failing)
         .width(12),
         table(
             "Alerts that fire",
-            "What Prometheus alerts of; needs the rules of `streamgauge rules`. A name leads to the runbook.",
+            "What Prometheus alerts on; needs the rules of `streamgauge rules`. Click a name to open the runbook.",
             &["alertname", "severity", "database", "replica"],
         )
         .of_labels(firing(Databases::All))
@@ -118,9 +120,9 @@ const REPLICA: [&str; 2] = ["database", "replica"];
 fn worst_first(trouble: &str) -> Panel {
     let panel = table(
         "Worst first",
-        "The 100 replicas in the worst state. Trouble is 1 where somebody has to look: at the objective for lag, where \
-         proof is too old, or for each check that fails. Without a replica, it is about the database itself. The name of a \
-         database leads to its dashboard, an instance to the page of its agent.",
+        "The 100 replicas in the worst state. At a trouble of 1 somebody has to look: the lag reaches its objective, \
+         the proof is too old, or a check fails (1 for each). A row without a replica is about the database itself. \
+         Click a database to open its dashboard, or an instance to open its agent's page.",
         &REPLICA,
     );
     panel
@@ -139,7 +141,7 @@ fn objective() -> Vec<Panel> {
     vec![
         lines(
             "Replicas beyond their objective",
-            "How many replicas are behind by more than their recovery point objective, and of how many that is unknown.",
+            "How many replicas lag by more than their recovery point objective, and for how many that is unknown.",
             Unit::Count,
         )
         .judged("beyond", Scale::Trouble, format!("sum({} > bool 1)", lag_of_objective()))
@@ -154,16 +156,20 @@ fn objective() -> Vec<Panel> {
         .width(8),
         stat(
             "RPO met, 30 days",
-            "The share of time for which the replica that is worst at it was within its recovery point objective. Recorded by \
-             the rules of `streamgauge rules`.",
+            "How much of the time the worst replica was within its recovery point objective. Recorded by the rules of \
+             `streamgauge rules`.",
             Unit::Ratio,
             Scale::Availability,
             format!("min({})", rpo_met_over_30_days()),
         ),
-        stacked("Checks that do not pass", "Of how many databases or replicas, whichever profile is served.", Unit::Count)
-            .judged("{{check}} {{status}}", Scale::Trouble, not_passing(Status::Fail))
-            .judged("{{check}} {{status}}", Scale::Doubt, not_passing(Status::Unknown)),
-        lines("Worst of all replicas", "Of those of which it is known, whichever profile is served.", Unit::Seconds)
+        stacked(
+            "Checks that do not pass",
+            "Of how many databases or replicas, whichever profile is served.",
+            Unit::Count,
+        )
+        .judged("{{check}} {{status}}", Scale::Trouble, not_passing(Status::Fail))
+        .judged("{{check}} {{status}}", Scale::Doubt, not_passing(Status::Unknown)),
+        lines("Worst of all replicas", "Of those for which it is known, whichever profile is served.", Unit::Seconds)
             .ask("lag", promql!("max({LARGEST_LAG})", LARGEST_LAG))
             .ask("since the oldest recovery point", oldest(&OLDEST_RECOVERY_POINT))
             .ask("since the oldest proof", oldest(&OLDEST_VERIFIED)),
@@ -185,7 +191,7 @@ fn drills() -> Vec<Panel> {
     vec![
         stat(
             "Drills",
-            "Restore drills in the time that is shown, by result. Inconclusive says nothing about the backup.",
+            "Restore drills in the time shown, by result. Inconclusive says nothing about the backup.",
             Unit::Count,
             Scale::Plain,
             format!("sum by (result) ({})", increase(&DRILLS)),
@@ -220,14 +226,14 @@ fn space_and_money() -> Vec<Panel> {
     vec![
         lines(
             "Fullest disks",
-            "The ten databases whose filesystems are fullest, and how full they may be.",
+            "The ten databases with the fullest filesystems, and how full these may be.",
             Unit::Ratio,
         )
         .ask("{{database}} {{instance}}", promql!("topk(10, {USED})", USED))
         .objective("objective", promql!("min({USED_OBJECTIVE})", USED_OBJECTIVE)),
         lines(
             "Bill",
-            "Dollars a month for storing all replicas and for the requests of the agents, beside what may be spent.",
+            "Dollars a month for storing all replicas and for the agents' requests, beside the budget.",
             Unit::Dollars,
         )
         .ask("all", promql!("sum({DOLLARS})", DOLLARS))
@@ -237,13 +243,18 @@ fn space_and_money() -> Vec<Panel> {
         )
         .objective("budget", promql!("sum({BUDGET})", BUDGET))
         .objective("request budget", promql!("sum({REQUEST_BUDGET})", REQUEST_BUDGET)),
-        lines("Dearest replicas", "The ten replicas that cost most to store, in dollars a month.", Unit::Dollars).ask(
+        lines(
+            "Most expensive replicas",
+            "The ten replicas that cost the most to store, in dollars a month.",
+            Unit::Dollars,
+        )
+        .ask(
             "{{database}} {{replica}} {{instance}}",
             promql!("topk(10, {STORAGE_DOLLARS_PER_MONTH})", STORAGE_DOLLARS_PER_MONTH),
         ),
         stat(
             "First disk full in",
-            "When the first filesystem will be full if it fills up as it does now. Unknown also where none is filling up.",
+            "When the first filesystem will be full at the current rate. Also unknown if none is filling up.",
             Unit::Seconds,
             Scale::Plain,
             promql!("min({FULL})", FULL),

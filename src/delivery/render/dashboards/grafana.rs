@@ -59,8 +59,8 @@ fn description(dashboard: &Dashboard, profile: Profile) -> String {
         return answers.to_owned();
     }
     format!(
-        "{answers} It asks for what agents serve of a database with profile = \"{}\" in [metrics]. Agents with \
-         profile = \"full\" serve more, and `streamgauge dashboards --profile full` prints a dashboard that shows it.",
+        "{answers} For agents with profile = \"{}\" in [metrics]. Agents with profile = \"full\" serve more, and \
+         `streamgauge dashboards --profile full` prints a dashboard that shows it.",
         profile.as_str()
     )
 }

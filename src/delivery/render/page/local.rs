@@ -25,7 +25,10 @@ fn facts(local: &LocalReport, now: Timestamp) -> Markup {
     let advice = local.sizing.advice(local.size_bytes);
     html! {
         dl.facts {
-            dt { "Read" } dd { (ago(local.observed_at, now)) @if local.polled { ", in turn: its filesystem does not tell of changes" } }
+            dt { "Read" } dd {
+                (ago(local.observed_at, now))
+                @if local.polled { ", in turn: its filesystem does not report changes" }
+            }
             dt { "Size" } dd {
                 (human::bytes(local.size_bytes)) " in pages of " (human::bytes(u64::from(local.page_size)))
                 @if let Some(then) = local.sizing.projected_size_bytes { ", " (human::bytes(then.max(0.0) as u64)) " in 30 days" }
@@ -74,7 +77,7 @@ fn disk(filesystem: &FilesystemReport) -> Markup {
     html! {
         (human::bytes(space.avail_bytes)) " free of " (human::bytes(space.size_bytes))
         @match filesystem.filling_bytes_per_second {
-            None => { span.quiet { "; how fast it fills is unknown yet" } }
+            None => { span.quiet { "; how fast it fills is not known yet" } }
             Some(filling) if filling > 0.0 => { "; full in " (human::duration(space.avail_bytes as f64 / filling)) }
             Some(_) => { "; not filling" }
         }

@@ -95,7 +95,7 @@ impl<'a> Overview<'a> {
         let all = human::counted(needy + unknown + safe, "database");
         let until = match self.safe_until {
             Some(at) => html! { "safe up to " (clock(at, self.now)) },
-            None => html! { "without findings, but how far that is safe is unknown" },
+            None => html! { "without findings, but how far it is safe is unknown" },
         };
         html! {
             @match (needy, unknown, safe) {

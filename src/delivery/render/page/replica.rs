@@ -87,12 +87,12 @@ fn restorable(replica: &ReplicaReport, map: &TimelineReport, id: &str, now: Time
     }
 }
 
-/// Objects with which something is wrong.
+/// Objects with problems.
 fn objects(replica: &ReplicaReport) -> Markup {
     let findings = replica.verification.as_ref().map_or(&[][..], |verification| &verification.findings);
     html! {
         @if !findings.is_empty() {
-            h3 { "Objects with which something is wrong" }
+            h3 { "Objects with problems" }
             ul.plain {
                 @for found in findings.iter().take(PAGE_FINDINGS_MAX) {
                     li {

@@ -80,7 +80,7 @@ fn now(report: &Report, check: &Check) -> Markup {
                 }
                 @if let Some(more @ 1..) = count.checked_sub(PAGE_ROWS_MAX) { li { "and " (more) " more" } }
                 @match (count, passed) {
-                    (0, 0) => { li.quiet { "It applies to nothing that is watched, or cannot be seen by this agent." } }
+                    (0, 0) => { li.quiet { "It applies to nothing that this agent watches, or the agent cannot see it." } }
                     (_, 0) => {}
                     (0, passed) => { li { "It passes everywhere (" (passed) " of " (passed) ")." } }
                     (_, passed) => { li { "It passes everywhere else (" (passed) " of " (count + passed) ")." } }

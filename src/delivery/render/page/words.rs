@@ -85,7 +85,7 @@ pub(super) fn safe_until(replica: &ReplicaReport, now: Timestamp) -> Markup {
 /// What the coverage map does not show: it is made of what was listed, and of damage that was known by then.
 pub(super) fn doubt(replica: &ReplicaReport, map: &TimelineReport) -> Markup {
     html! {
-        @if replica.is_broken() && map.restorable_now() { " " span.bad { "The latest state does not restore." } }
+        @if replica.is_broken() && map.restorable_now() { " " span.bad { "The latest state cannot be restored." } }
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
         return format!("The latest state cannot be restored: objects that it needs are {}.", harm(replica));
     }
     if replica.is_broken() {
-        return "The last drill did not restore it: what would be lost is unknown.".to_owned();
+        return "The last drill could not restore it: what would be lost is unknown.".to_owned();
     }
     let seen = replica.up == Some(true);
     let at = |at| human::clock(at, now);
@@ -120,13 +120,13 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
             match seen {
                 true => format!("Writes since {} would be lost{much}.", at(since)),
                 false => format!(
-                    "At least the writes since {} would be lost{much}. Whether it is more is unknown: the replica cannot be read.",
+                    "At least the writes since {} would be lost{much}, perhaps more: the replica cannot be read.",
                     at(since)
                 ),
             }
         }
-        (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: all up to {} is safe.", at(point)),
-        (_, _, Some(point)) => format!("What would be lost is unknown: the last proof is of {}.", at(point)),
+        (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: everything up to {} is safe.", at(point)),
+        (_, _, Some(point)) => format!("What would be lost is unknown: the last proof is from {}.", at(point)),
         _ => "What would be lost is unknown: nothing has been proven.".to_owned(),
     }
 }

@@ -187,8 +187,7 @@ fn expand_directory(item: &Item, directory: &Directory, context: &Context<'_>, d
         sink.warning(place("dir").problem(warning).value(&shown));
     }
     if found.databases.is_empty() {
-        let fatal =
-            if directory.watch { "" } else { ", so Litestream refuses to start (unless `watch: true`)" };
+        let fatal = if directory.watch { "" } else { ", so Litestream refuses to start (unless `watch: true`)" };
         sink.warning(place("dir").problem(format!("no database matches `{}`{fatal}", directory.pattern)).value(&shown));
     }
     for relative in found.databases {

@@ -69,7 +69,9 @@ impl FromStr for ListenAddress {
             let path = Path::new(path);
             return match path.as_os_str().len() {
                 _ if !path.is_absolute() => Err("not an absolute path"),
-                length if length > SOCKET_PATH_BYTES => Err("longer than 107 bytes, the limit for the path of a socket"),
+                length if length > SOCKET_PATH_BYTES => {
+                    Err("longer than 107 bytes, the limit for the path of a socket")
+                }
                 _ => Ok(Self::Unix(path.to_owned())),
             };
         }

@@ -266,8 +266,7 @@ fn ended(status: ExitStatus, complaint: &str, sent: Option<Reason>) -> Reason {
     let memory = "raise drill.memory, or check less at once";
     match status.signal() {
         Some(signal) if signal == Signal::ABORT.as_raw() && complaint.contains("memory allocation") => {
-            Reason::new(ReasonKind::Failed, "the drill's process used all the memory that it may use")
-                .with_hint(memory)
+            Reason::new(ReasonKind::Failed, "the drill's process used all the memory that it may use").with_hint(memory)
         }
         Some(signal) if signal == Signal::KILL.as_raw() => {
             Reason::new(ReasonKind::Failed, "the drill's process was killed")

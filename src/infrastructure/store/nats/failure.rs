@@ -25,8 +25,7 @@ const NOT_ENABLED: [u32; 2] = [10039, 10076];
 
 /// Why there is no connection.
 pub(super) fn connecting(error: &ConnectError, scrub: &Scrub) -> Reason {
-    const LOGIN: &str =
-        "check the replica's login: jwt and seed, creds, nkey, username and password, or token";
+    const LOGIN: &str = "check the replica's login: jwt and seed, creds, nkey, username and password, or token";
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation => {
             Reason::new(ReasonKind::Denied, "the server refuses the login").with_hint(LOGIN)

@@ -145,9 +145,8 @@ impl client::Handler for Server {
                 let (shown, expected) = (told(&shown.into()), told(expected));
                 let cause = format!("the server shows the key {shown}, and host-key is {expected}");
                 Err(NoConnection::Refused(
-                    Reason::new(ReasonKind::Unreachable, cause).with_hint(
-                        "ask the server's operator for its key: it was changed, or another server answers",
-                    ),
+                    Reason::new(ReasonKind::Unreachable, cause)
+                        .with_hint("ask the server's operator for its key: it was changed, or another server answers"),
                 ))
             }
             _ => Ok(true),

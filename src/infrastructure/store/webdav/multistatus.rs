@@ -242,8 +242,7 @@ fn unescaped(text: &str) -> Result<Cow<'_, str>, Reason> {
 }
 
 fn malformed(why: &str) -> Reason {
-    corrupt(format!("a listing that cannot be read: {why}"))
-        .with_hint("check that webdav-url leads to a WebDAV server")
+    corrupt(format!("a listing that cannot be read: {why}")).with_hint("check that webdav-url leads to a WebDAV server")
 }
 
 #[cfg(test)]
@@ -252,11 +251,14 @@ mod tests {
 
     use super::*;
 
-    const WHOLE: &str = "<?xml version=\"1.0\"?><!-- a > b --><D:multistatus xmlns:D=\"DAV:\" xmlns:ns0='DAV:'>\
-        <D:response xmlns:lp1=\"DAV:\"><D:href>http://h:80/dav/app/ltx/0/</D:href><D:propstat><D:prop><lp1:resourcetype>\
-        <D:collection/></lp1:resourcetype></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat><D:propstat><D:prop>\
-        <getcontentlength/></D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat></D:response>\
-        <response><href><![CDATA[/dav/app/ltx/0/gone]]></href><status>HTTP/1.1 404 Gone</status></response></D:multistatus>";
+    const WHOLE: &str = "<?xml version=\"1.0\"?><!-- a > b --><D:multistatus xmlns:D=\"DAV:\" \
+                         xmlns:ns0='DAV:'><D:response \
+                         xmlns:lp1=\"DAV:\"><D:href>http://h:80/dav/app/ltx/0/</D:href><D:propstat><D:prop><lp1:resourcetype><D:collection/></lp1:resourcetype></D:prop><D:status>HTTP/1.1 \
+                         200 \
+                         OK</D:status></D:propstat><D:propstat><D:prop><getcontentlength/></D:prop><D:status>HTTP/1.1 \
+                         404 Not \
+                         Found</D:status></D:propstat></D:response><response><href><![CDATA[/dav/app/ltx/0/gone]]></href><status>HTTP/1.1 \
+                         404 Gone</status></response></D:multistatus>";
 
     fn entry(href: &str, props: &str) -> String {
         format!(

@@ -71,7 +71,10 @@ impl Agent {
         self.pace_out();
         let times = self.times_rarer();
         if times > before {
-            tracing::info!(times, "buckets are looked at less often than configured, to stay within the request budget");
+            tracing::info!(
+                times,
+                "buckets are looked at less often than configured, to stay within the request budget"
+            );
         } else if times < before {
             tracing::info!(times, "buckets are looked at more often again, within the request budget");
         }

@@ -196,8 +196,9 @@ impl Agent {
         match &error {
             None => config.last_reload_success_at = Some(now.wall()),
             same if config.error == *same => {}
-            Some(problems) => tracing::error!(problems, "cannot read the configuration; the previous one stays in \
-                                                         force"),
+            Some(problems) => {
+                tracing::error!(problems, "cannot read the configuration; the previous one stays in force")
+            }
         }
         let told = config.last_reload_successful != result.is_ok();
         config.last_reload_successful = result.is_ok();

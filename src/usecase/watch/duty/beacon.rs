@@ -120,8 +120,10 @@ fn tell(database: &TargetName, replica: &str, result: Result<(), Reason>, failed
     match result {
         Err(reason) if !failed => {
             let hint = reason.hint.as_deref();
-            tracing::warn!(%database, replica, %reason, hint, "cannot write the beacon: observers will think that this \
-                                                               host is gone");
+            tracing::warn!(
+                %database, replica, %reason, hint,
+                "cannot write the beacon: observers will think that this host is gone"
+            );
         }
         Ok(()) if failed => tracing::info!(%database, replica, "beacon written again"),
         _ => {}

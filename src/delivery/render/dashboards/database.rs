@@ -81,8 +81,7 @@ fn now(profile: Profile) -> Vec<Panel> {
         ),
         stat(
             "Age of the proof",
-            "How old the latest proof is, as a share of the age at which it is too old. Of several replicas, the \
-             oldest.",
+            "The age of the oldest proof, as a share of the age at which it is too old.",
             Unit::Ratio,
             Scale::OfObjective,
             format!("max({})", proof_age()),
@@ -112,14 +111,10 @@ fn now(profile: Profile) -> Vec<Panel> {
 
 fn replication(profile: Profile) -> Vec<Panel> {
     vec![
-        lines(
-            "Lag",
-            "The age of the oldest commit that is not proven to be in the replica. No line means that it is unknown.",
-            Unit::Seconds,
-        )
-        .ask(EACH, lag())
-        .ask("{{database}} {{replica}} at most", of(&LAG_UPPER_BOUND))
-        .objective("objective", promql!("min({RPO})", RPO)),
+        lines("Lag", "The age of the oldest commit not proven to be in the replica. No line: unknown.", Unit::Seconds)
+            .ask(EACH, lag())
+            .ask("{{database}} {{replica}} at most", of(&LAG_UPPER_BOUND))
+            .objective("objective", promql!("min({RPO})", RPO)),
         lines("Could be lost", "Committed bytes that are not proven to be in the replica.", Unit::Bytes)
             .ask(EACH, of(&UNREPLICATED_BYTES)),
         checks_over_time(profile),
@@ -132,8 +127,7 @@ fn replication(profile: Profile) -> Vec<Panel> {
             .ask("{{database}} {{replica}} by {{method}}", of(&LAG_METHOD)),
         lines(
             "Time since verification",
-            "Everything known about a replica is as old as this. It is verified again after the interval at the \
-             latest.",
+            "How old everything known about a replica is. It is verified again within the interval.",
             Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))

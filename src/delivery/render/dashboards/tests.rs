@@ -477,8 +477,8 @@ fn lines_of_what_is_wrong_are_red_and_of_what_is_unknown_orange() {
         // The word is in the legend, or in the one label that the legend shows of what is asked.
         let asks = |label: &str, word: &str| legend.contains(label) && query.contains(&format!("=\"{word}\""));
         let says = |word: &&str| legend == *word || asks("{{status}}", word) || asks("{{severity}}", word);
-        let red = bad.iter().any(|word| says(word)).then_some("red");
-        red.or_else(|| doubtful.iter().any(|word| says(word)).then_some("orange"))
+        let red = bad.iter().any(&says).then_some("red");
+        red.or_else(|| doubtful.iter().any(says).then_some("orange"))
     };
     let seen = std::cell::Cell::new(0);
     each_panel(|place, panel| {

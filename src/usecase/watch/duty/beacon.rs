@@ -45,7 +45,7 @@ fn claim(
     version: &str,
     now: Moment,
 ) -> BeaconClaim {
-    let report = replica.report(pace, &ConfiguredPrices::default(), now);
+    let report = replica.report(&replica.exposure(now), pace, &ConfiguredPrices::default());
     // What is behind the last look that succeeded is not claimed.
     let known = report.up == Some(true);
     BeaconClaim {

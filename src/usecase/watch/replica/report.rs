@@ -1,8 +1,9 @@
 //! The lag of a replica, and all that is said of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Waiting, WatchedReplica};
 use crate::domain::assess::proof::{Exposure, LagUnknownReport, Method, exposure};
@@ -70,10 +71,12 @@ impl WatchedReplica {
         self.waiting = exposure.unreplicated_since.zip(bytes).map(|(since, bytes)| Box::new(Waiting { since, bytes }));
     }
 
-    pub(in super::super) fn exposure(&self, now: Moment) -> Exposure {
+    /// What could be lost, where the lag should be within `objective`.
+    pub(in super::super) fn exposure(&self, objective: Duration, now: Moment) -> Exposure {
+        let objective = SignedDuration::try_from(objective).unwrap_or(SignedDuration::MAX);
         let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
         // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
-        exposure(&self.positions, evidence.filter(|_| !self.replaced), self.unread(), now)
+        exposure(&self.positions, evidence.filter(|_| !self.replaced), self.unread(), objective, now)
     }
 
     pub(in super::super) fn report(

@@ -77,7 +77,7 @@ impl Subject {
         let state = self.state();
         let mut replicas = Vec::with_capacity(self.replicas.len());
         for replica in &mut self.replicas {
-            let exposure = replica.exposure(now);
+            let exposure = replica.exposure(self.target.objectives.rpo, now);
             if replica.note_lag(&exposure, state, now) {
                 self.to_save = ToSave::News;
             }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
+use super::overview::{Line, lines, worst_first};
 use crate::delivery::render::terminal::{painted, reason, row};
 use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
@@ -15,25 +16,20 @@ use crate::domain::verdict::{Severity, Status, Verdict, Word};
 /// The report and its verdicts, in blocks, with a last line that counts them.
 pub fn blocks(report: &Report, colour: bool) -> String {
     let mut out = String::new();
-    let mut words = Vec::new();
     for block in report.blocks() {
-        let word = Word::of(block.verdicts());
-        words.push(word);
-        out.extend([&coloured(word, colour), " "]);
+        out.extend([&coloured(Word::of(block.verdicts()), colour), " "]);
         one(&mut out, &block, report.generated_at);
     }
-    let bad = report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
-    if bad.clone().next().is_some() {
-        let word = Word::of(bad.clone());
-        words.push(word);
-        out.extend([&coloured(word, colour), " streamgauge\n"]);
-        bad.for_each(|verdict| failed(&mut out, verdict));
+    let lines = lines(report);
+    if let Some(agent) = lines.iter().find(|line| line.database.is_none()) {
+        out.extend([&coloured(agent.word, colour), " ", agent.name, "\n"]);
+        worst_first(report.verdicts.agent.iter()).for_each(|verdict| failed(&mut out, verdict));
         out.push('\n');
     }
     if report.assessment.databases.is_empty() {
         return out + &coloured(report.word(), colour) + " no databases found\n";
     }
-    out.extend([&counted(&words), "\n\n"]);
+    out.extend([&counted(&lines), "\n\n"]);
     // Below the last line, so that nobody takes these for checked.
     for (item, line) in not_observable() {
         // Writing to a text does not fail.
@@ -43,8 +39,8 @@ pub fn blocks(report: &Report, colour: bool) -> String {
 }
 
 /// How many there are of each word, the heaviest first.
-pub(super) fn counted(words: &[Word]) -> String {
-    let count = |word: &Word| words.iter().filter(|other| *other == word).count();
+pub(super) fn counted(lines: &[Line<'_>]) -> String {
+    let count = |word: &Word| lines.iter().filter(|line| line.word == *word).count();
     let some = Word::ALL.iter().rev().filter(|word| count(word) > 0);
     some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
 }
@@ -72,20 +68,18 @@ fn one(out: &mut String, block: &Block<'_>, now: Timestamp) {
     if let Some(replica) = replica {
         of_replica(out, replica, now);
     }
-    block.verdicts().filter(|verdict| verdict.status != Status::Pass).for_each(|verdict| failed(out, verdict));
+    worst_first(block.verdicts()).for_each(|verdict| failed(out, verdict));
     out.push('\n');
 }
 
 fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
     let age = |at| human::duration(human::age_seconds(at, now));
     let mut known = |name: &str, value: Option<String>| row(out, name, value.as_deref().unwrap_or("unknown"));
-    let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
+    // What the newest object says is no proof, though it is what the table has.
+    let at_least = if replica.safe_until().is_none() { "at least " } else { "" };
+    let point = replica.safe_at_least().map(|at| format!("{at_least}{} ({} ago)", human::instant(at), age(at)));
     known("recovery point", point);
-    let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
-        Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
-        _ => human::duration(lag),
-    });
-    known("lag", lag);
+    known("lag", replica.lag_words());
     known("at risk", replica.at_risk_words());
     let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
     known("proof age", replica.verified_at.map(|at| age(at) + &method));
@@ -158,8 +152,8 @@ OK app -> s3://backups/app
 
 CRITICAL orders -> s3://backups/app
   database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
-  recovery point    2025-12-31 23:53:10Z (6m 50s ago)
-  lag               6m 40s to 6m 50s
+  recovery point    unknown
+  lag               at most 6m 50s
   at risk           unknown
   proof age         10s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)

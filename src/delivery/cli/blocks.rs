@@ -84,7 +84,11 @@ fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
     let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
     known("proof age", replica.verified_at.map(|at| age(at) + &method));
     if let Some(coverage) = &replica.coverage {
-        let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
+        // Where the map begins, as `restorable` has it.
+        let map = replica.timeline.as_deref().filter(|map| map.gaps > 0);
+        let first = map.and_then(|map| map.since).filter(|at| Some(*at) < coverage.restorable_since);
+        let gaps = first.map_or_else(String::new, |at| format!(", with gaps since {}", human::instant(at)));
+        let since = coverage.restorable_since.map(|at| format!("{} ({}){gaps}", human::instant(at), age(at)));
         known("restorable since", if coverage.restorable { since } else { Some("never".to_owned()) });
         let first =
             coverage.gaps.first().map(|gap| format!(", the first after {} and before {}", gap.after, gap.before));

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::args::SourceArgs;
 use super::blocks::{coloured, counted, state_of};
 use super::output::is_plain;
-use crate::delivery::render::terminal::{align, fit, wrapped};
+use crate::delivery::render::terminal::{UNCUT, align, fit, wrapped};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::drill::{DrillRecord, DrillResult};
@@ -23,9 +23,6 @@ pub type Drills = BTreeMap<String, DrillRecord>;
 
 /// Columns that a name may take within a sentence.
 const NAME_COLUMNS: usize = 24;
-
-/// The width of what is as wide as its lines.
-pub const UNCUT: usize = usize::MAX;
 
 /// Lines that one finding may take.
 const FINDING_LINES: usize = 2;
@@ -338,7 +335,7 @@ mod tests {
         for database in troubled() {
             let name = database.name.to_string();
             let report = judged(vec![database]);
-            let (table, block) = (lines(&report), blocks(&report, false));
+            let (table, block) = (lines(&report), blocks(&report, false, UNCUT));
             let line = table.iter().find(|line| line.name == name).unwrap();
             let [_, _, safe, lag, at_risk, ..] = cells(line, None, report.generated_at);
             let row =
@@ -360,7 +357,7 @@ mod tests {
         let report = judged(troubled()[..1].to_vec());
         let line = &lines(&report)[0];
         assert_eq!(cells(line, None, report.generated_at)[2], "4s ago");
-        assert!(blocks(&report, false).contains("recovery point    at least 2025-12-31 23:59:56Z (4s ago)"));
+        assert!(blocks(&report, false, UNCUT).contains("recovery point    at least 2025-12-31 23:59:56Z (4s ago)"));
     }
 
     fn many(names: impl Fn(usize) -> String) -> Vec<DatabaseReport> {

@@ -220,6 +220,34 @@ async fn the_last_segment_of_an_index_is_missed_once_it_was_seen() {
 }
 
 #[tokio::test]
+async fn bytes_behind_the_last_frame_stop_no_restore_but_what_follows_them_does() {
+    let lab = Lab::find();
+    for (newest, expected) in [(true, vec!["trailing_bytes"]), (false, vec!["segment_missing", "trailing_bytes"])] {
+        let home = tempfile::tempdir().unwrap();
+        let replica = v3(&lab, home.path());
+        let segments: Vec<_> = objects(&replica).into_iter().filter(|key| key.contains("/wal/")).collect();
+        let at = if newest { segments.len() - 1 } else { segments.len() - 2 };
+        let path = replica.join(&segments[at]);
+        let mut wal = Vec::new();
+        let content = fs::read(&path).unwrap();
+        std::io::Read::read_to_end(&mut lz4_flex::frame::FrameDecoder::new(&*content), &mut wal).unwrap();
+        wal.extend([7; 100]);
+        fs::write(&path, streamgauge_testkit::ltx::lz4_frame(&wal)).unwrap();
+        let mut bench = thorough(&replica);
+        let report = bench.settle().await;
+        let mut kinds: Vec<_> = bench.findings().into_iter().map(|(kind, _)| kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, expected);
+        let stops: Vec<_> = report.damaged().into_iter().collect();
+        assert_eq!(stops, if newest { &[] } else { &segments[at + 1..] });
+        assert_eq!(report.needed_damaged().count(), stops.len());
+        let mut after = thorough(&replica).ledger;
+        assert!(after.restore(&bench.ledger.save()));
+        assert_eq!(after.report().unwrap().findings, report.findings, "nor is it different after a restart");
+    }
+}
+
+#[tokio::test]
 async fn what_is_older_than_what_is_remembered_of_a_chain_is_said_to_be_needed_too() {
     let home = tempfile::tempdir().unwrap();
     let replica = home.path();

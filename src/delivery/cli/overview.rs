@@ -343,7 +343,7 @@ mod tests {
             assert_eq!(block.split(' ').next(), Some(&*line.word.as_str().to_uppercase()), "{block}");
             assert_eq!(row("lag  ").replace("at most ", "≤"), lag, "{block}");
             assert_eq!(row("at risk  ").replace("at least ", "≥"), at_risk, "{block}");
-            let ago = safe.strip_suffix(" ago").map_or("unknown".to_owned(), |age| format!("({age}"));
+            let ago = safe.strip_suffix(" ago").map_or_else(|| "unknown".to_owned(), |age| format!("({age}"));
             assert!(row("recovery point").contains(&ago), "{safe}: {block}");
             let failed = row("failed").split(':').next().unwrap_or_default();
             let first = line.checks().first().copied();

@@ -50,8 +50,10 @@ route:
       group_wait: 0s
       group_interval: 1m
       repeat_interval: 1m
+    # What comes to a group that was paged is paged within a minute, and not when it may be over.
     - matchers: ['severity = \"{critical}\"']
       receiver: page
+      group_interval: 1m
       repeat_interval: 4h
     - matchers: ['severity = \"{warning}\"']
       receiver: ticket

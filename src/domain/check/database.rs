@@ -12,7 +12,8 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database} cannot be read",
         description: "The file of {database} is missing, unreadable or not a database.",
         action: "Check the path and its permissions. If the file is gone, do not stop the application: its process may still \
-                 hold what was deleted (`ls -l /proc/*/fd | grep deleted`). Freeze it (`kill -STOP`) and copy that from \
+                 hold what was deleted: `sudo sh -c 'for p in /proc/[0-9]*; do ls -l $p/fd/*; done' 2>/dev/null | grep \
+                 NAME.db` shows PIDs and descriptors. Freeze it (`kill -STOP`) and copy the database and its -wal from \
                  /proc/PID/fd, as the runbook shows; restore only after that.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, UP.is(0.0), 5)],

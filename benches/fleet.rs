@@ -2,7 +2,7 @@
 //! is started beside them and scraped every 15 seconds. Its memory when everything was verified, and its CPU time while
 //! nothing is committed and while 250 transactions are committed each second, spread over all of them.
 //!
-//! `cargo bench --bench fleet` takes six minutes; `STREAMGAUGE_BENCH_DATABASES=100` makes it shorter, and
+//! `cargo bench --bench fleet` takes about five minutes; `STREAMGAUGE_BENCH_DATABASES=100` makes it shorter, and
 //! `STREAMGAUGE_BENCH_PROGRAM` measures another build of the program, or several beside the same databases at the same
 //! time: their paths with a colon between them. `STREAMGAUGE_BENCH_SECONDS` is how long each phase is.
 

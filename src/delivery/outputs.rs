@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::asked::{Asked, Problem};
 use super::cli::{blocks, nagios, overview};
+use super::render::terminal::UNCUT;
 use super::render::{api, json, metrics, page};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::printable::is_unseen;
@@ -63,7 +64,7 @@ fn no_output_has_a_character_that_a_terminal_obeys() {
         ("front page", text(page::front(&report, &Asked::default()))),
         ("page", text(page::database(&report, &asked))),
         ("page of a problem", text(Ok(page::problem(&unknown)))),
-        ("blocks", blocks::blocks(&report, false)),
+        ("blocks", blocks::blocks(&report, false, UNCUT)),
         ("overview", overview::overview(&report, &overview::Drills::new(), &Default::default(), false, 100)),
         ("Nagios", nagios::nagios(&report)),
     ];

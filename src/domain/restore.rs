@@ -65,6 +65,9 @@ pub struct Restored {
     /// Where the source's WAL was then, if the newest object says so.
     #[serde(skip)]
     pub position: Option<WalPosition>,
+    /// Bytes behind the last whole WAL frame of the newest segment (v0.3): what was committed there, if anything, is not in it.
+    #[serde(default)]
+    pub trailing_bytes: u64,
     /// The objects that were read and proven, in plan order.
     pub objects: Vec<RestoredObject>,
     /// Bytes received, repeated reads included.

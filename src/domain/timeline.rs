@@ -90,6 +90,11 @@ impl TimelineReport {
         self.spans.last().is_some_and(|span| span.blocked.is_none())
     }
 
+    /// The first instant from which on everything can be restored; `None` where the latest state cannot.
+    pub fn unbroken_since(&self) -> Option<Timestamp> {
+        self.spans.iter().rev().take_while(|span| span.blocked.is_none()).last().map(|span| span.from)
+    }
+
     /// The span that holds an instant; the last one also holds what is later.
     pub fn span_at(&self, at: Timestamp) -> Option<&Span> {
         let later = self.spans.partition_point(|span| span.from < at);
@@ -366,6 +371,8 @@ mod tests {
         };
         let map = TimelineReport::of((0..500).map(span).collect());
         assert_eq!(map.spans.len(), TIMELINE_SPANS_MAX);
+        let unbroken = |count| TimelineReport::of((0..count).map(span).collect()).unbroken_since();
+        assert_eq!([0, 1, 2, 3].map(unbroken), [None, Some(second(0)), None, Some(second(20))]);
         assert_eq!((map.spans[0].from, map.spans.last().unwrap().until), (second(0), second(5000)));
         assert!(map.spans[0].blocked.as_ref().unwrap().detail.starts_with("218 gaps"), "{:?}", map.spans[0]);
         assert!(!map.restorable_now());

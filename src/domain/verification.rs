@@ -52,6 +52,8 @@ words! {
         NewerEncoding = "newer_encoding",
         /// v0.3: a segment does not begin where the one before it ends.
         SegmentMissing = "segment_missing",
+        /// v0.3: it does not end with a whole frame of the WAL. Litestream restores what is before that.
+        TrailingBytes = "trailing_bytes",
     }
 }
 
@@ -68,6 +70,7 @@ impl FindingKind {
             Self::PageSizeMismatch => "of another page size",
             Self::NewerEncoding => "too new for the restorer",
             Self::SegmentMissing => "behind a hole",
+            Self::TrailingBytes => "cut within a frame",
         }
     }
 
@@ -81,7 +84,7 @@ impl FindingKind {
             | Self::PagesMissing
             | Self::PageSizeMismatch
             | Self::SegmentMissing => true,
-            Self::Rewritten | Self::Vanished | Self::NewerEncoding => false,
+            Self::Rewritten | Self::Vanished | Self::NewerEncoding | Self::TrailingBytes => false,
         }
     }
 }
@@ -145,7 +148,8 @@ pub struct VerificationReport {
 impl VerificationReport {
     /// The problems over which a restore of the latest state would stumble.
     pub fn needed_damaged(&self) -> impl Iterator<Item = &ObjectFinding> {
-        let harmless = |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten);
+        let harmless =
+            |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten | FindingKind::TrailingBytes);
         self.findings.iter().filter(move |finding| finding.needed && !harmless(finding.kind))
     }
 

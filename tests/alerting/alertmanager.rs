@@ -53,6 +53,36 @@ fn an_alertmanager_pages_once_and_resolves() {
     }
 }
 
+/// `AgentDown` fires for a few minutes more when the agent is back, and hides nothing then that somebody has to be woken for.
+#[test]
+fn an_agent_that_was_down_holds_back_tickets_and_no_pages() {
+    let lab = Lab::find();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/alertmanager.example.yml");
+    let example = std::fs::read_to_string(example).unwrap();
+    let inhibitions = &example[example.find("inhibit_rules:").unwrap()..];
+    for version in ALERTMANAGER {
+        let (home, hook) = (tempfile::tempdir().unwrap(), Recorder::start());
+        let yaml = webhook_yaml(&hook.url("/")) + inhibitions;
+        let am = lab.alertmanager(version, home.path(), &yaml, &[]);
+        am.wait_until_ready();
+        let site = Site::start(vec![alertmanager(&[format!("http://{}", am.address)])], None);
+        let down = alert("AgentDown", "agent", Severity::Critical);
+        site.tell(std::slice::from_ref(&down));
+        wait_for("the page", || pages(&hook) == ["firing agent"]);
+        let [ticket, page] =
+            [alert("DiskFilling", "full", Severity::Warning), alert("ReplicationLag", "shop", Severity::Critical)];
+        site.tell(&[down, ticket, page]);
+        wait_for("the other page", || pages(&hook) == ["firing agent", "firing shop"]);
+        let state = |name: &str| {
+            let alerts = am.alerts();
+            let found = alerts.iter().find(|alert| alert["labels"]["database"] == name);
+            found.map(|alert| alert["status"]["state"].as_str().unwrap().to_owned())
+        };
+        wait_for("the ticket to be held back", || state("full").as_deref() == Some("suppressed"));
+        assert_eq!(pages(&hook), ["firing agent", "firing shop"]);
+    }
+}
+
 #[test]
 fn more_alerts_than_fit_into_one_request_all_arrive() {
     let lab = Lab::find();

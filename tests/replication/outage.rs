@@ -37,7 +37,7 @@ pub fn credentials_revoked(lab: &Lab, home: &Path) {
     site.wait_until(&agent, "for bytes to be counted", |seen| seen.unreplicated_bytes() == Some(beyond));
     thread::sleep(Duration::from_secs(3));
     let seen = site.seen(&agent);
-    assert_eq!(seen.lag(), Some(0.0), "what was last known: {seen:?}");
+    assert_eq!(seen.lag(), Some(0.0), "the objective is met so far: {seen:?}");
     assert_eq!(seen.verified_at(), verified, "proof grows old");
     assert_eq!(seen.unreplicated_bytes(), Some(beyond));
     assert_eq!(seen.get("replica_up"), Some(0.0));

@@ -23,6 +23,7 @@ pub fn all(lab: &Lab, site: &Site) {
     lost_snapshot(lab, replica, &place);
     torn(lab, replica, &place);
     damaged(lab, replica, &place);
+    cut_within_a_frame(lab, replica, &place);
 }
 
 /// What can be lost: an index in the middle of what the latest state is restored from, with three segments at least.
@@ -284,6 +285,33 @@ fn damaged(lab: &Lab, replica: &Replica, place: &Place) {
         }
     }
     assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+}
+
+/// Bytes behind the last whole frame of the newest segment: both releases of Litestream restore what is before them, and so
+/// do we. Of an older one, each makes something else.
+fn cut_within_a_frame(lab: &Lab, replica: &Replica, place: &Place) {
+    let more = |bytes: Vec<u8>| lz4_frame(&[decompress(&bytes), vec![7; 100]].concat());
+    let less = |bytes: Vec<u8>| {
+        let wal = decompress(&bytes);
+        lz4_frame(&wal[..wal.len() - 100])
+    };
+    let all = place.restored_segments();
+    let (newest, middle) = (all.last().unwrap(), &place.segments[1].1);
+    for change in [&more as &dyn Fn(Vec<u8>) -> Vec<u8>, &less] {
+        let copy = Copy::of(replica).change(newest, change);
+        let ours = copy.ours(PlanTarget::Latest).unwrap();
+        assert!(ours.restored.trailing_bytes > 0);
+        for version in ["0.3.13", "0.5.17"] {
+            let genuine = genuine_folder(lab, version, copy.directory.path(), None).unwrap();
+            assert!(ours.database == genuine, "{version} restores something else");
+        }
+        assert_eq!(ours.query("PRAGMA integrity_check"), "[\"ok\"]");
+        let copy = Copy::of(replica).change(middle, change);
+        let reason = copy.ours(PlanTarget::Latest).unwrap_err();
+        assert!(reason.message.contains(" is missing, which comes before it"), "{reason}");
+        assert_ne!(copy.genuine(lab), Ok(rows(&place.whole.database)), "0.3.13 leaves out what follows");
+        genuine_folder(lab, "0.5.17", copy.directory.path(), None).unwrap_err();
+    }
 }
 
 fn decompress(bytes: &[u8]) -> Vec<u8> {

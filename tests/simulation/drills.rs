@@ -177,13 +177,13 @@ async fn what_is_too_large_or_not_there_is_withheld_and_said() {
     let withheld = BTreeMap::from([
         (
             "large",
-            "a drill would download about 131 bytes, and max-size is 10 bytes: raise it, or run streamgauge \
-                   drill",
+            "a drill would download about 131 bytes, and max-size is 10 bytes: raise it, or run \
+                   `streamgauge drill`",
         ),
         (
             "bill",
-            "a drill would download about 131 bytes, and daily-download is 100 bytes: raise it, or run streamgauge \
-             drill",
+            "a drill would download about 131 bytes, and daily-download is 100 bytes: raise it, or run \
+             `streamgauge drill`",
         ),
         ("empty", "nothing in it can be restored"),
     ]);

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
+use jiff::SignedDuration;
 use streamgauge::domain::assess::positions::Positions;
 use streamgauge::domain::assess::proof::{Chain, Evidence, Exposure, Unread, exposure, settle};
 use streamgauge::domain::moment::Moment;
@@ -209,7 +210,7 @@ impl Life {
         let now = at(world.now);
         let evidence = self.watcher.finding.as_ref().map(|(_, evidence)| evidence);
         let unread = Unread { replica: self.watcher.failing, ..Unread::default() };
-        let claim = exposure(&self.watcher.positions, evidence, unread, now);
+        let claim = exposure(&self.watcher.positions, evidence, unread, SignedDuration::from_mins(5), now);
         let Some(evidence) = evidence else { return };
         let problem = self.recovery_point(&claim, evidence, &world);
         let problem = problem.or_else(|| self.lag(&claim, evidence, &world)).or_else(|| self.bytes(&claim, &world));

@@ -86,6 +86,18 @@ fn new_generation_is_found_while_the_old_one_is_silent() {
 }
 
 #[test]
+fn what_an_older_generation_restores_counts_as_restorable() {
+    let mut scene = Scene::new();
+    generation(&scene, 2);
+    let other = "generations/ffffffffffffffff";
+    put_snapshot(&scene.files, other, 0, 20);
+    put_segment(&scene.files, other, 0, 21);
+    let (finding, _) = scene.look_at(30).unwrap();
+    let since = finding.coverage.restorable_since;
+    assert_eq!((since, finding.timeline.unwrap().since), (Some(at(1).wall()), since));
+}
+
+#[test]
 fn missing_index_is_a_hole() {
     let mut scene = Scene::new();
     put_snapshot(&scene.files, GENERATION, 0, 1);

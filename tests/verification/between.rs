@@ -190,6 +190,37 @@ async fn what_vanishes_is_missed_unless_retention_took_it() {
 }
 
 #[tokio::test]
+async fn a_new_history_in_a_place_that_was_emptied_has_nothing_of_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (replica, kept) = (home.path().join("replica"), home.path().join("kept"));
+    let write = |files: u64, page: u32| {
+        put(&replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+        (2..=files).for_each(|txid| put(&replica, 0, (txid, txid), 4096, 3, &[page]));
+    };
+    write(5, 2);
+    let mut bench = thorough(&replica);
+    assert_eq!(bench.settle().await.findings, []);
+    // While the directory is not mounted, say: it is back as it was.
+    fs::rename(&replica, &kept).unwrap();
+    bench.reconcile().await;
+    let gone = bench.findings();
+    assert!(gone.len() == 5 && gone.iter().all(|(kind, _)| *kind == "vanished"), "{gone:?}");
+    let reads = bench.reads();
+    fs::rename(&kept, &replica).unwrap();
+    bench.reconcile().await;
+    // The newest one alone is read again, by a look that wants to know where it ends.
+    assert_eq!((bench.findings(), bench.reads().0), (Vec::new(), reads.0 + 1));
+
+    fs::remove_dir_all(&replica).unwrap();
+    bench.reconcile().await;
+    assert_eq!(bench.findings().len(), 5);
+    write(3, 3);
+    assert_eq!(bench.reconcile().await.findings, []);
+    let report = bench.report();
+    assert_eq!((report.lineage_conflicts, report.needed, report.needed_verified), (0, 3, 3), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_missing_segment_is_a_hole_between_its_neighbours() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
@@ -217,6 +248,34 @@ async fn the_last_segment_of_an_index_is_missed_once_it_was_seen() {
     bench.reconcile().await;
     assert_eq!(bench.findings(), [("vanished", last)]);
     assert!(bench.report().findings[0].needed);
+}
+
+#[tokio::test]
+async fn bytes_behind_the_last_frame_stop_no_restore_but_what_follows_them_does() {
+    let lab = Lab::find();
+    for (newest, expected) in [(true, vec!["trailing_bytes"]), (false, vec!["segment_missing", "trailing_bytes"])] {
+        let home = tempfile::tempdir().unwrap();
+        let replica = v3(&lab, home.path());
+        let segments: Vec<_> = objects(&replica).into_iter().filter(|key| key.contains("/wal/")).collect();
+        let at = if newest { segments.len() - 1 } else { segments.len() - 2 };
+        let path = replica.join(&segments[at]);
+        let mut wal = Vec::new();
+        let content = fs::read(&path).unwrap();
+        std::io::Read::read_to_end(&mut lz4_flex::frame::FrameDecoder::new(&*content), &mut wal).unwrap();
+        wal.extend([7; 100]);
+        fs::write(&path, streamgauge_testkit::ltx::lz4_frame(&wal)).unwrap();
+        let mut bench = thorough(&replica);
+        let report = bench.settle().await;
+        let mut kinds: Vec<_> = bench.findings().into_iter().map(|(kind, _)| kind).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, expected);
+        let stops: Vec<_> = report.damaged().into_iter().collect();
+        assert_eq!(stops, if newest { &[] } else { &segments[at + 1..] });
+        assert_eq!(report.needed_damaged().count(), stops.len());
+        let mut after = thorough(&replica).ledger;
+        assert!(after.restore(&bench.ledger.save()));
+        assert_eq!(after.report().unwrap().findings, report.findings, "nor is it different after a restart");
+    }
 }
 
 #[tokio::test]

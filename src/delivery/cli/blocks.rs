@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::delivery::render::terminal::{painted, reason, row};
+use super::overview::{Line, lines, worst_first};
+use crate::delivery::render::terminal::{painted, reason, row, wrapped};
 use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::human;
@@ -12,39 +13,35 @@ use crate::domain::report::{Block, Report};
 use crate::domain::spot::SpotReport;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
-/// The report and its verdicts, in blocks, with a last line that counts them.
-pub fn blocks(report: &Report, colour: bool) -> String {
+/// The report and its verdicts, in blocks, with a last line that counts them, in at most `width` columns or [`UNCUT`].
+pub fn blocks(report: &Report, colour: bool, width: usize) -> String {
     let mut out = String::new();
-    let mut words = Vec::new();
     for block in report.blocks() {
-        let word = Word::of(block.verdicts());
-        words.push(word);
-        out.extend([&coloured(word, colour), " "]);
-        one(&mut out, &block, report.generated_at);
+        out.extend([&coloured(Word::of(block.verdicts()), colour), " "]);
+        one(&mut out, &block, report.generated_at, width);
     }
-    let bad = report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
-    if bad.clone().next().is_some() {
-        let word = Word::of(bad.clone());
-        words.push(word);
-        out.extend([&coloured(word, colour), " streamgauge\n"]);
-        bad.for_each(|verdict| failed(&mut out, verdict));
+    let lines = lines(report);
+    if let Some(agent) = lines.iter().find(|line| line.database.is_none()) {
+        out.extend([&coloured(agent.word, colour), " ", agent.name, "\n"]);
+        worst_first(report.verdicts.agent.iter()).for_each(|verdict| failed(&mut out, verdict, width));
         out.push('\n');
     }
     if report.assessment.databases.is_empty() {
         return out + &coloured(report.word(), colour) + " no databases found\n";
     }
-    out.extend([&counted(&words), "\n\n"]);
+    out.extend([&counted(&lines), "\n\n"]);
     // Below the last line, so that nobody takes these for checked.
     for (item, line) in not_observable() {
+        let told = format!("not observable: {} ({}); have the application run `{line}`", item.item, item.asked);
         // Writing to a text does not fail.
-        let _ = writeln!(out, "not observable: {} ({}); have the application run `{line}`", item.item, item.asked);
+        let _ = writeln!(out, "{}", wrapped(&told, width).join("\n"));
     }
     out
 }
 
 /// How many there are of each word, the heaviest first.
-pub(super) fn counted(words: &[Word]) -> String {
-    let count = |word: &Word| words.iter().filter(|other| *other == word).count();
+pub(super) fn counted(lines: &[Line<'_>]) -> String {
+    let count = |word: &Word| lines.iter().filter(|line| line.word == *word).count();
     let some = Word::ALL.iter().rev().filter(|word| count(word) > 0);
     some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
 }
@@ -60,47 +57,49 @@ pub(super) fn coloured(word: Word, colour: bool) -> String {
     painted(colour, code, &word.as_str().to_uppercase())
 }
 
-fn one(out: &mut String, block: &Block<'_>, now: Timestamp) {
+fn one(out: &mut String, block: &Block<'_>, now: Timestamp, width: usize) {
     let Block { database, replica, .. } = block;
     let place = replica.map_or_else(|| "(no replica)".to_owned(), |replica| format!("-> {}", replica.url));
     out.extend([&human::printable(&format!("{} {place}", database.name)), "\n"]);
     let local = database.local.as_deref().map(describe);
-    row(out, "database", local.as_deref().unwrap_or(database.state.as_str()));
+    row(out, width, "database", local.as_deref().unwrap_or(database.state.as_str()));
     if let Some(why) = &database.reason {
-        reason(out, "reason", why);
+        reason(out, width, "reason", why);
     }
     if let Some(replica) = replica {
-        of_replica(out, replica, now);
+        of_replica(out, replica, now, width);
     }
-    block.verdicts().filter(|verdict| verdict.status != Status::Pass).for_each(|verdict| failed(out, verdict));
+    worst_first(block.verdicts()).for_each(|verdict| failed(out, verdict, width));
     out.push('\n');
 }
 
-fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
+fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp, width: usize) {
     let age = |at| human::duration(human::age_seconds(at, now));
-    let mut known = |name: &str, value: Option<String>| row(out, name, value.as_deref().unwrap_or("unknown"));
-    let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
+    let mut known = |name: &str, value: Option<String>| row(out, width, name, value.as_deref().unwrap_or("unknown"));
+    // What the newest object says is no proof, though it is what the table has.
+    let at_least = if replica.safe_until().is_none() { "at least " } else { "" };
+    let point = replica.safe_at_least().map(|at| format!("{at_least}{} ({} ago)", human::instant(at), age(at)));
     known("recovery point", point);
-    let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
-        Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
-        _ => human::duration(lag),
-    });
-    known("lag", lag);
+    known("lag", replica.lag_words());
     known("at risk", replica.at_risk_words());
     let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
     known("proof age", replica.verified_at.map(|at| age(at) + &method));
     if let Some(coverage) = &replica.coverage {
-        let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
+        // Where the map begins, as `restorable` has it.
+        let map = replica.timeline.as_deref().filter(|map| map.gaps > 0);
+        let first = map.and_then(|map| map.since).filter(|at| Some(*at) < coverage.restorable_since);
+        let gaps = first.map_or_else(String::new, |at| format!(", with gaps since {}", human::instant(at)));
+        let since = coverage.restorable_since.map(|at| format!("{} ({}){gaps}", human::instant(at), age(at)));
         known("restorable since", if coverage.restorable { since } else { Some("never".to_owned()) });
         let first =
             coverage.gaps.first().map(|gap| format!(", the first after {} and before {}", gap.after, gap.before));
-        row(out, "gaps", &human::printable(&format!("{}{}", coverage.gaps.len(), first.unwrap_or_default())));
+        row(out, width, "gaps", &human::printable(&format!("{}{}", coverage.gaps.len(), first.unwrap_or_default())));
     }
     if let Some(spot) = &replica.spot {
-        row(out, "content", &compared(spot));
+        row(out, width, "content", &compared(spot));
     }
     if let Some(why) = &replica.reason {
-        reason(out, "reason", why);
+        reason(out, width, "reason", why);
     }
 }
 
@@ -134,13 +133,14 @@ pub(super) fn state_of(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn failed(out: &mut String, verdict: &Verdict) {
-    row(out, state_of(verdict), &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
+fn failed(out: &mut String, verdict: &Verdict, width: usize) {
+    row(out, width, state_of(verdict), &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::render::terminal::UNCUT;
     use crate::domain::report::sample;
 
     #[test]
@@ -158,8 +158,8 @@ OK app -> s3://backups/app
 
 CRITICAL orders -> s3://backups/app
   database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
-  recovery point    2025-12-31 23:53:10Z (6m 50s ago)
-  lag               6m 40s to 6m 50s
+  recovery point    unknown
+  lag               at most 6m 50s
   at risk           unknown
   proof age         10s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)
@@ -186,16 +186,16 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
 ";
         let mut report = sample::full();
         report.assessment.databases.retain(|database| database.name.as_str() != "observed");
-        assert_eq!(blocks(&report, false), expected);
+        assert_eq!(blocks(&report, false, UNCUT), expected);
     }
 
     #[test]
     fn what_was_not_judged_is_unknown() {
         let mut database = sample::healthy("app");
         database.replicas.clear();
-        let text = blocks(&sample::report(vec![database]), false);
+        let text = blocks(&sample::report(vec![database]), false, UNCUT);
         assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
-        assert_eq!(blocks(&sample::report(Vec::new()), false), "UNKNOWN no databases found\n");
+        assert_eq!(blocks(&sample::report(Vec::new()), false, UNCUT), "UNKNOWN no databases found\n");
     }
 
     #[test]
@@ -211,17 +211,17 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
             status: Status::Fail,
             detail: "/etc/litestream.yml: read /srv: permission denied".into(),
         }];
-        let text = blocks(&report, false);
+        let text = blocks(&report, false, UNCUT);
         let expected = "WARNING streamgauge\n  failed            DiscoveryFailed: /etc/litestream.yml: read /srv";
         assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]
     fn colours_are_in_the_words_only() {
-        let (plain, coloured) = (blocks(&sample::full(), false), blocks(&sample::full(), true));
+        let (plain, coloured) = (blocks(&sample::full(), false, UNCUT), blocks(&sample::full(), true, UNCUT));
         assert!(coloured.contains("\x1b[1;31mCRITICAL\x1b[0m orders"));
         assert!(!plain.contains('\x1b'));
-        let hostile = blocks(&sample::report(vec![sample::unknown("\x1b[31mred")]), false);
+        let hostile = blocks(&sample::report(vec![sample::unknown("\x1b[31mred")]), false, UNCUT);
         assert!(hostile.contains("UNKNOWN \\u{1b}[31mred ->"), "{hostile}");
     }
 }

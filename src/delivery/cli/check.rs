@@ -1,6 +1,5 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::{CheckArgs, CheckFormat, SourceArgs};
 use super::blocks::blocks;
-use super::overview::{Drills, UNCUT, overview};
+use super::overview::{Drills, overview};
 use super::runtime::block_on;
 use super::sources::{Sources, resolved, stores};
 use super::version::{REVISION, VERSION};
@@ -50,14 +49,11 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         }
         looked => looked?,
     };
-    let terminal = args.output.is_none() && std::io::stdout().is_terminal();
     let colour = args.output.is_none() && output::colour();
-    // What is read later, or by a program, is cut for no terminal.
-    let width = if terminal { Some(output::width()) } else { output::columns() };
-    let width = width.map_or(UNCUT, |columns| columns.max(output::WIDTH));
+    let width = output::room(args.output.is_none());
     let text = match args.format {
-        CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour),
-        CheckFormat::Table => overview(&report, &drills, &args.sources, colour, width),
+        CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour, width),
+        CheckFormat::Table => overview(&report, &drills, &args.sources, colour, width.max(output::WIDTH)),
         CheckFormat::Json => json(&report)?,
         CheckFormat::Prometheus => to_text(&openmetrics(&report)),
         CheckFormat::Nagios => nagios::nagios(&report),
@@ -127,6 +123,7 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::render::terminal::UNCUT;
     use crate::domain::report::sample;
     use crate::domain::verdict::{Severity, Status, Verdict};
 
@@ -184,7 +181,7 @@ mod tests {
     }
 
     fn agree(report: &Report, expected: u8) {
-        let table = blocks(report, false);
+        let table = blocks(report, false, UNCUT);
         if !report.assessment.databases.is_empty() {
             assert_eq!(in_short(report), [expected; 2], "{table}");
         }
@@ -251,7 +248,7 @@ mod tests {
         let heeded =
             heeding(1, vec![alert(Severity::Critical, "app", Some("s3")), alert(Severity::Critical, "b", None)]);
         assert_eq!((heeded.alerts.len(), heeded.verdicts.databases[0].len()), (1, 1));
-        assert!(blocks(&heeded, false).contains(" (the agent of this host)"));
+        assert!(blocks(&heeded, false, UNCUT).contains(" (the agent of this host)"));
     }
 
     #[test]
@@ -260,7 +257,7 @@ mod tests {
         let database = &mut report.assessment.databases[0];
         let replica = &mut Arc::make_mut(database).replicas[0];
         (replica.coverage, replica.lag_seconds) = (Some(Arc::default()), None);
-        let table = blocks(&report, false);
+        let table = blocks(&report, false, UNCUT);
         let row = |name: &str| table.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap().trim();
         assert_eq!((row("lag "), row("at risk ")), ("unknown", "everything"), "{table}");
     }

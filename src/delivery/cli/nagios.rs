@@ -12,8 +12,7 @@ use crate::domain::verdict::Word;
 /// known, with the objective of its database; `lag_unknown` counts the databases that have none.
 pub fn nagios(report: &Report) -> String {
     let lines = lines(report);
-    let words: Vec<Word> = lines.iter().map(|line| line.word).collect();
-    let mut text = if report.assessment.databases.is_empty() { "no databases found".into() } else { counted(&words) };
+    let mut text = if report.assessment.databases.is_empty() { "no databases found".into() } else { counted(&lines) };
     let bad: Vec<_> = lines.iter().filter(|line| line.word > Word::Ok).collect();
     for line in bad.iter().take(OVERVIEW_NAMES_MAX) {
         text += &format!("; {}: {}", line.name, line.fails());

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 
+use crate::delivery::render::terminal::UNCUT;
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
 use crate::infrastructure::files::beside;
@@ -103,15 +104,23 @@ fn is_capable(stream: &impl IsTerminal) -> bool {
 /// Columns where nobody says how many there are.
 pub const WIDTH: usize = 80;
 
+/// Fewer columns than anybody has.
+const NARROWEST: usize = 40;
+
 /// Columns of the terminal, or [`WIDTH`].
 pub fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(WIDTH)
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= NARROWEST).unwrap_or(WIDTH)
 }
 
-/// Columns that `COLUMNS` says of what is no terminal, if it does.
-pub fn columns() -> Option<usize> {
-    std::env::var("COLUMNS").ok()?.parse().ok()
+/// Columns that lines may take, 40 or more: what is read later, or by a program, is cut for no terminal, unless `COLUMNS` says
+/// for which. `printed`: it goes to standard output.
+pub fn room(printed: bool) -> usize {
+    let columns = match printed && std::io::stdout().is_terminal() {
+        true => Some(width()),
+        false => std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()),
+    };
+    columns.map_or(UNCUT, |columns| columns.max(NARROWEST))
 }
 
 #[cfg(test)]

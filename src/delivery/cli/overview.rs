@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::args::SourceArgs;
 use super::blocks::{coloured, counted, state_of};
 use super::output::is_plain;
-use crate::delivery::render::terminal::{align, fit, wrapped};
+use crate::delivery::render::terminal::{UNCUT, align, fit, wrapped};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::drill::{DrillRecord, DrillResult};
@@ -23,9 +23,6 @@ pub type Drills = BTreeMap<String, DrillRecord>;
 
 /// Columns that a name may take within a sentence.
 const NAME_COLUMNS: usize = 24;
-
-/// The width of what is as wide as its lines.
-pub const UNCUT: usize = usize::MAX;
 
 /// Lines that one finding may take.
 const FINDING_LINES: usize = 2;
@@ -44,11 +41,8 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// The checks that make it what it is, the worst first, each once.
     pub fn checks(&self) -> Vec<&'static str> {
-        let mut bad: Vec<&Verdict> =
-            self.verdicts.iter().copied().filter(|verdict| weight(verdict) > Word::Ok).collect();
-        bad.sort_by_key(|verdict| Reverse(weight(verdict)));
         let mut names: Vec<&'static str> = Vec::new();
-        for verdict in bad {
+        for verdict in worst_first(self.verdicts.iter().copied()).filter(|verdict| weight(verdict) > Word::Ok) {
             if !names.contains(&verdict.check) {
                 names.push(verdict.check);
             }
@@ -67,12 +61,21 @@ impl<'a> Line<'a> {
 
     /// The replica from which the least would be lost.
     pub fn safest(&self) -> Option<&'a ReplicaReport> {
-        self.database?.replicas.iter().max_by_key(|replica| replica.safe_until())
+        self.database?.replicas.iter().max_by_key(|replica| replica.safe_at_least())
     }
 }
 
 fn weight(verdict: &Verdict) -> Word {
     Word::of(std::iter::once(verdict))
+}
+
+/// What is to be told of verdicts, the worst first: all that does not pass. What only informs, and is not known yet, is no
+/// news.
+pub(super) fn worst_first<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> impl Iterator<Item = &'a Verdict> {
+    let quiet = |verdict: &&Verdict| verdict.status == Status::Unknown && verdict.severity == Severity::Info;
+    let mut news: Vec<_> = verdicts.filter(|verdict| verdict.status != Status::Pass && !quiet(verdict)).collect();
+    news.sort_by_key(|verdict| Reverse(weight(verdict)));
+    news.into_iter()
 }
 
 /// A line for each database and, where something is wrong with it, for the agent; the worst first.
@@ -128,8 +131,7 @@ pub fn overview(report: &Report, drills: &Drills, sources: &SourceArgs, colour: 
 
 /// What is counted, and what to ask next.
 fn last(lines: &[Line<'_>], sources: &SourceArgs) -> String {
-    let words: Vec<Word> = lines.iter().map(|line| line.word).collect();
-    let mut text = counted(&words);
+    let mut text = counted(lines);
     if let Some(worst) = lines.iter().find(|line| line.word > Word::Ok && line.database.is_some()) {
         // Only what can be typed as it is, into a shell as well.
         let plain = worst.name.len() <= NAME_COLUMNS && is_plain(worst.name) && !worst.name.starts_with('-');
@@ -201,11 +203,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
     let age = |at| short(human::age_seconds(at, now));
     let safest = line.safest();
     let unknown = || if line.database.is_some() { "unknown" } else { "-" }.to_owned();
-    let lag = |replica: &ReplicaReport| {
-        let lag = replica.lag_seconds?;
-        let most = replica.lag_upper_bound_seconds.filter(|most| *most > lag);
-        Some(most.map_or_else(|| human::duration(lag), |most| format!("≤{}", human::duration(most))))
-    };
+    let lag = |replica: &ReplicaReport| Some(replica.lag_words()?.replace("at most ", "≤"));
     let drill = drill.map(|drill| match drill.result {
         DrillResult::Inconclusive => drill.result.as_str().to_owned(),
         result => format!("{} {}", result.as_str(), age(drill.finished_at)),
@@ -213,7 +211,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
     [
         line.word.as_str().to_uppercase(),
         human::printable(line.name),
-        safest.and_then(ReplicaReport::safe_until).map_or_else(unknown, |at| format!("{} ago", age(at))),
+        safest.and_then(ReplicaReport::safe_at_least).map_or_else(unknown, |at| format!("{} ago", age(at))),
         safest.and_then(lag).unwrap_or_else(unknown),
         safest.and_then(ReplicaReport::at_risk_words).map_or_else(unknown, |bytes| bytes.replace("at least ", "≥")),
         drill.unwrap_or_else(|| "-".to_owned()),
@@ -229,7 +227,7 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
         let all: Option<Vec<f64>> = known.iter().map(|line| get(line.safest()?)).collect();
         all?.into_iter().reduce(f64::max)
     };
-    let points: Option<Vec<Timestamp>> = known.iter().map(|line| line.safest()?.safe_until()).collect();
+    let points: Option<Vec<Timestamp>> = known.iter().map(|line| line.safest()?.safe_at_least()).collect();
     let oldest = points.and_then(|points| points.into_iter().min());
     let unknown = || "unknown".to_owned();
     let lag = of(|replica| Some(replica.lag_upper_bound_seconds.unwrap_or(0.0).max(replica.lag_seconds?)));
@@ -253,12 +251,8 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
 /// What does not pass, each check once, the worst first: its state and a sentence. And how many checks more there are.
 fn findings(lines: &[Line<'_>], name_columns: usize) -> (Vec<(&'static str, String)>, usize) {
     let mut groups: Vec<Vec<(&str, &Verdict)>> = Vec::new();
-    let all = lines.iter().flat_map(|line| line.verdicts.iter().map(|verdict| (line.name, *verdict)));
+    let all = lines.iter().flat_map(|line| worst_first(line.verdicts.iter().copied()).map(|news| (line.name, news)));
     for (name, verdict) in all {
-        // What only informs, and is not known yet, is no news.
-        if verdict.status == Status::Pass || verdict.status == Status::Unknown && verdict.severity == Severity::Info {
-            continue;
-        }
         let same = |group: &&mut Vec<(&str, &Verdict)>| {
             let (_, first) = group[0];
             (first.check, first.status, first.severity) == (verdict.check, verdict.status, verdict.severity)
@@ -310,6 +304,7 @@ fn sentence(group: &[(&str, &Verdict)], name_columns: usize) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::blocks::blocks;
     use super::*;
     use crate::domain::assessment::DatabaseReport;
     use crate::domain::check::{Judge, Watching};
@@ -321,6 +316,48 @@ mod tests {
         report.assessment.agent.sources.clear();
         report.verdicts = Judge::new(Watching::Once).judge(&report.assessment, report.generated_at);
         report
+    }
+
+    /// Of which every look saw the database ahead, or a hole, or nothing of either.
+    fn troubled() -> [DatabaseReport; 4] {
+        let [mut behind, mut hole] = ["behind", "hole"].map(sample::healthy);
+        let replica = &mut behind.replicas[0];
+        let newest = replica.recovery_point.take();
+        (replica.lag_seconds, replica.lag_upper_bound_seconds) = (Some(300.0), Some(340.0));
+        replica.last_segment_at = newest;
+        let coverage = hole.replicas[0].coverage.as_mut().unwrap();
+        Arc::make_mut(coverage).gaps.push(crate::domain::litestream::Hole { after: "1".into(), before: "3".into() });
+        [behind, hole, sample::pending("pending"), sample::unknown("unknown")]
+    }
+
+    #[test]
+    fn one_database_and_its_line_among_others_say_the_same() {
+        for database in troubled() {
+            let name = database.name.to_string();
+            let report = judged(vec![database]);
+            let (table, block) = (lines(&report), blocks(&report, false, UNCUT));
+            let line = table.iter().find(|line| line.name == name).unwrap();
+            let [_, _, safe, lag, at_risk, ..] = cells(line, None, report.generated_at);
+            let row =
+                |label: &str| block.lines().find_map(|row| row.trim().strip_prefix(label)).unwrap_or_default().trim();
+            assert_eq!(block.split(' ').next(), Some(&*line.word.as_str().to_uppercase()), "{block}");
+            assert_eq!(row("lag  ").replace("at most ", "≤"), lag, "{block}");
+            assert_eq!(row("at risk  ").replace("at least ", "≥"), at_risk, "{block}");
+            let ago = safe.strip_suffix(" ago").map_or_else(|| "unknown".to_owned(), |age| format!("({age}"));
+            assert!(row("recovery point").contains(&ago), "{safe}: {block}");
+            let failed = row("failed").split(':').next().unwrap_or_default();
+            let first = line.checks().first().copied();
+            assert!(failed.is_empty() || Some(failed) == first, "{failed} and {first:?}: {block}");
+            assert!(block.contains(&format!("\n{}\n", counted(&table))), "{block}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_is_safe_until_its_newest_file() {
+        let report = judged(troubled()[..1].to_vec());
+        let line = &lines(&report)[0];
+        assert_eq!(cells(line, None, report.generated_at)[2], "4s ago");
+        assert!(blocks(&report, false, UNCUT).contains("recovery point    at least 2025-12-31 23:59:56Z (4s ago)"));
     }
 
     fn many(names: impl Fn(usize) -> String) -> Vec<DatabaseReport> {

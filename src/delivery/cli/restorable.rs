@@ -174,7 +174,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let found: Vec<Found> =
         block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
-        Format::Table => output::print(&table::table(&found, output::colour(), output::width()))?,
+        Format::Table => output::print(&table::table(&found, output::colour(), output::room(true)))?,
         Format::Json => output::print(&pretty(&found)?)?,
     }
     Ok(ExitCode::from(exit_code(&found)))

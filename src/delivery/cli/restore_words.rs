@@ -114,10 +114,18 @@ impl Words<'_> {
         let received = human::bytes(restored.downloaded_bytes);
         let requests = human::counted(restored.requests, "request");
         let objects = human::counted(restored.objects.len(), "object");
+        let cut = match restored.trailing_bytes {
+            0 => String::new(),
+            count => format!(
+                "WARNING: the newest segment has {} behind its last whole WAL frame. What was committed there, if \
+                 anything, is not in it.\n",
+                human::counted(count, "byte")
+            ),
+        };
         format!(
             "restored {path}: {size}, {pages} of {page_size} bytes, in {seconds:.2} s ({rate}/s)\n\
              state    {position}, written {through}, {ago} ago\n\
-             proven   {objects}, {received} in {requests}, every checksum right\n{next}",
+             proven   {objects}, {received} in {requests}, every checksum right\n{cut}{next}",
             position = position(plan),
         )
     }

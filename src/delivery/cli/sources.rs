@@ -269,6 +269,10 @@ impl Configuration for Sources {
         }
         Ok(configured(loaded))
     }
+
+    fn command(&self, words: &str) -> String {
+        self.args().command(words)
+    }
 }
 
 /// The files that a configuration was read from.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::CommandFactory;
 
 use super::args::{CheckFormat, SourceArgs};
+use super::sources::Sources;
 use super::*;
 use crate::domain::litestream::{LevelKeys, ObjectName};
+use crate::usecase::ports::Configuration;
 
 fn parse(words: &str) -> Result<Command, String> {
     let cli = Cli::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
@@ -36,6 +38,15 @@ fn flags_are_those_of_prometheus() {
     };
     assert_eq!(none.storage_path, Some("".into()), "as in the file: nothing is kept");
     assert_eq!((run.log.level.as_deref(), run.log.format.as_deref()), (Some("debug"), Some("json")));
+}
+
+#[test]
+fn what_the_agent_tells_people_to_type_finds_its_configuration() {
+    let words = "streamgauge run --config.file /etc/own.toml --litestream.config b.yml";
+    let Ok(Command::Run(run)) = parse(words) else { panic!("run") };
+    let agent = Sources::of_run(&run);
+    let expected = "streamgauge why ReplicationLag --config.file /etc/own.toml --litestream.config b.yml";
+    assert_eq!(Configuration::command(&agent, "why ReplicationLag"), expected);
 }
 
 #[test]

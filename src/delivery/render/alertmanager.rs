@@ -7,13 +7,13 @@ use crate::domain::verdict::Severity;
 
 /// `alerts/alertmanager.example.yml`.
 pub fn alertmanager() -> String {
-    let down = "AgentDown";
     let any: Vec<&str> = INSTANCE.into_iter().chain(labels(catalogue())).collect();
     let mut out = routes();
     out.push_str(&inhibit(
-        "An agent that is down explains the rest of that instance.",
-        &[is("alertname", down)],
-        &[format!("alertname != \"{down}\"")],
+        // It fires on when the agent is back, so that one that comes and goes does not page each time.
+        "An agent that is down, or was a few minutes ago, explains the tickets of that instance. Only one that answers has pages.",
+        &[is("alertname", "AgentDown")],
+        &[format!("severity != \"{}\"", Severity::Critical.as_str())],
         &INSTANCE,
     ));
     out.push_str(&inhibit(
@@ -50,8 +50,10 @@ route:
       group_wait: 0s
       group_interval: 1m
       repeat_interval: 1m
+    # What comes to a group that was paged is paged within a minute, and not when it may be over.
     - matchers: ['severity = \"{critical}\"']
       receiver: page
+      group_interval: 1m
       repeat_interval: 4h
     - matchers: ['severity = \"{warning}\"']
       receiver: ticket

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::page;
 use crate::delivery::asked::Asked;
 use crate::delivery::cli::blocks::blocks;
+use crate::delivery::render::terminal::UNCUT;
 use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
 use crate::domain::report::Report;
@@ -84,7 +85,7 @@ proptest! {
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
         let told: Vec<_> = report.judged().flat_map(|judged| judged.told(|_| true)).chain(report.verdicts.agent.clone()).collect();
         let details: Vec<&str> = told.iter().map(|verdict| &*verdict.detail).collect();
-        for text in [blocks(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
+        for text in [blocks(&report, false, UNCUT), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }
     }

@@ -39,16 +39,25 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A line of a block: what it tells of, and what it tells.
-pub fn row(out: &mut String, label: &str, text: &str) {
-    // Writing to a text does not fail.
-    let _ = writeln!(out, "  {label:17} {text}");
+/// The width of what is as wide as its lines.
+pub const UNCUT: usize = usize::MAX;
+
+/// Where the text of a block's line begins.
+const TEXT: usize = 20;
+
+/// A line of a block: what it tells of, and what it tells, in as many lines of at most `width` columns as that takes.
+pub fn row(out: &mut String, width: usize, label: &str, text: &str) {
+    for (index, part) in wrapped(text, width.saturating_sub(TEXT)).iter().enumerate() {
+        let label = if index == 0 { label } else { "" };
+        // Writing to a text does not fail.
+        let _ = writeln!(out, "  {label:17} {part}");
+    }
 }
 
 /// Why something is unknown, and what a person can do about it.
-pub fn reason(out: &mut String, label: &str, reason: &Reason) {
-    row(out, label, &human::printable(&reason.message));
+pub fn reason(out: &mut String, width: usize, label: &str, reason: &Reason) {
+    row(out, width, label, &human::printable(&reason.message));
     if let Some(hint) = &reason.hint {
-        row(out, "hint", &human::printable(hint));
+        row(out, width, "hint", &human::printable(hint));
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Tracked {
     pub(super) asleep_since: Option<Moment>,
     /// It is of an earlier run, and what it is about was not seen since.
     pub(super) restored: bool,
+    /// Its replica is at another place since its rule last held.
+    pub(super) left: bool,
     /// The description, with the evidence.
     pub(super) description: String,
     pub(super) alert: Arc<Alert>,
@@ -98,8 +100,6 @@ pub struct AlertBook {
     turned: BTreeSet<String>,
     dropped: usize,
     changed: bool,
-    /// Alerts ended since the last evaluation.
-    left: bool,
     alerts: Vec<Arc<Alert>>,
 }
 
@@ -142,7 +142,6 @@ impl AlertBook {
             turned: BTreeSet::new(),
             dropped: 0,
             changed: false,
-            left: false,
             alerts: Vec::new(),
         }
     }
@@ -161,7 +160,7 @@ impl AlertBook {
     ) -> bool {
         self.evaluation += 1;
         self.turned.clear();
-        (self.dropped, self.changed) = (0, std::mem::take(&mut self.left));
+        (self.dropped, self.changed) = (0, false);
         let batches = std::mem::take(&mut self.batches);
         for batch in &batches {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
@@ -193,21 +192,13 @@ impl AlertBook {
         self.turned.iter().map(String::as_str)
     }
 
-    /// Ends the alerts of a replica that is at another place from now on, and is called as before: the place that they are
-    /// about is no longer watched. What holds at the new one is a new alert.
-    pub fn leave(&mut self, database: &str, replica: &str, now: Moment) {
-        let Self { rules, tracked, left, .. } = self;
-        tracked.retain(|key, tracked| {
-            let about = rules[key.rule].check.scope() == Scope::Replica && key.values == [database, replica];
-            if !about || tracked.resolved.is_some() {
-                return true;
-            }
-            *left = true;
-            if tracked.fired.is_some() {
-                tracked.end(now).end_unwatched();
-            }
-            tracked.fired.is_some()
-        });
+    /// Notes that a replica is at another place from now on, and is called as before: unless its alerts hold there as well,
+    /// they end because the place that they are about is no longer watched. They do so when Prometheus ends them, to which
+    /// both places are one: two opinions of one alert would have it go off and on.
+    pub fn leave(&mut self, database: &str, replica: &str) {
+        let Self { rules, tracked, .. } = self;
+        let about = |key: &Key| rules[key.rule].check.scope() == Scope::Replica && key.values == [database, replica];
+        tracked.iter_mut().filter(|(key, _)| about(key)).for_each(|(_, tracked)| tracked.left = true);
     }
 
     fn evaluate_batch(
@@ -285,6 +276,7 @@ impl AlertBook {
             resolved: None,
             asleep_since: None,
             restored: false,
+            left: false,
             description,
             alert: Arc::new(alert),
         };

@@ -133,6 +133,7 @@ impl AlertBook {
                 resolved,
                 asleep_since: None,
                 restored: true,
+                left: false,
                 description: alert.description,
                 alert: shown.into(),
             };

@@ -116,18 +116,23 @@ pub struct Unread {
     /// It may have committed since it last could: what was seen of it is the least that waits, and that nothing waits is not
     /// known.
     pub database: bool,
-    /// Lag stays what was last known, because commits made since are neither seen in the bucket nor seen missing; their bytes
-    /// are counted, and proof age tells the rest.
+    /// Commits made since are neither seen in the bucket nor seen missing; their bytes are counted, and proof age tells the
+    /// rest.
     pub replica: bool,
 }
 
-/// Compares a database with what is known of its replica.
-pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, unread: Unread, now: Moment) -> Exposure {
+/// Compares a database with what is known of its replica, whose lag should be within `objective`.
+pub fn exposure(
+    positions: &Positions,
+    evidence: Option<&Evidence>,
+    unread: Unread,
+    objective: SignedDuration,
+    now: Moment,
+) -> Exposure {
     let proven_until = positions.proven_until().map(|moment| moment.wall());
     let Some(evidence) = evidence else {
         return Exposure { recovery_point: proven_until, ..Exposure::default() };
     };
-    let until = if unread.replica { evidence.verified_at } else { now };
     // What the bucket holds is as old as it says, and whether more was written is unknown.
     let observed = |recovery_point| Exposure { method: Some(Method::Observer), recovery_point, ..Exposure::default() };
     match (&evidence.chain, evidence.position.filter(|_| positions.newest().is_some())) {
@@ -135,7 +140,7 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, unread: Unre
         (Chain::Skipped { end }, None) => observed(Some(*end)),
         (Chain::Complete | Chain::Skipped { .. }, Some(_)) => Exposure {
             recovery_point: proven_until,
-            ..pending(&arrived(positions, evidence), evidence, unread.database, until)
+            ..pending(&arrived(positions, evidence), evidence, unread, objective, now)
         },
         (Chain::Broken { end, lost_since }, _) => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
         (Chain::NoStart, _) => match positions.oldest() {
@@ -173,13 +178,20 @@ fn broken(
     }
 }
 
-fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Moment) -> Exposure {
+fn pending(
+    positions: &Positions,
+    evidence: &Evidence,
+    unread: Unread,
+    objective: SignedDuration,
+    now: Moment,
+) -> Exposure {
+    let until = if unread.replica { evidence.verified_at } else { now };
     let recovery_point = positions.proven_until().map(|moment| moment.wall());
     let method = Some(method(positions, evidence));
     let mut exposure = Exposure { method, recovery_point, ..Exposure::default() };
     let Some(oldest) = positions.oldest_unproven() else {
         let seen = positions.newest().is_some_and(|newest| newest.last_seen.mono() >= evidence.verified_at.mono());
-        if seen && !unread {
+        if seen && !unread.database {
             exposure.lag = Some(SignedDuration::ZERO);
             exposure.unreplicated_bytes = Some(0);
         }
@@ -195,13 +207,18 @@ fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Mome
         true => Some(until.since(first_commit.first_seen)),
         false => all_before.then_some(SignedDuration::ZERO),
     };
+    // That the objective is met is known for as long as the oldest commit that may be missing is not older. A lag that was
+    // seen beyond it stays what was seen, so that one failed look ends no alarm.
+    if unread.replica && now.since(first_commit.first_seen) > objective {
+        exposure.lag = exposure.lag.filter(|seen| *seen > objective);
+    }
     let proven = positions.proven_until().or_else(|| evidence.newest_at.map(|newest| until.at_wall(newest)));
     exposure.lag_upper_bound = proven.filter(|_| known).map(|proven| until.since(proven));
     exposure.unreplicated_since = Some(oldest.first_seen.wall());
     let source = positions.newest().and_then(|newest| newest.position);
     if let Some((count, lower_bound)) = source.and_then(|source| bytes(source, evidence)) {
         exposure.unreplicated_bytes = Some(count);
-        exposure.unreplicated_bytes_lower_bound = lower_bound || unread;
+        exposure.unreplicated_bytes_lower_bound = lower_bound || unread.database;
     }
     exposure
 }
@@ -220,6 +237,8 @@ fn bytes(source: WalPosition, evidence: &Evidence) -> Option<(u64, bool)> {
 mod tests {
     use super::*;
     use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
+
+    const OBJECTIVE: SignedDuration = SignedDuration::from_mins(5);
 
     fn at(seconds: i64) -> Moment {
         Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
@@ -271,7 +290,7 @@ mod tests {
         if let Some(evidence) = &evidence {
             settle(&mut positions, evidence);
         }
-        let result = exposure(&positions, evidence.as_ref(), unread, at(now));
+        let result = exposure(&positions, evidence.as_ref(), unread, OBJECTIVE, at(now));
         let seconds =
             |value: Option<SignedDuration>| value.map_or_else(|| "unknown".into(), |v| v.as_secs().to_string());
         let instant = |value: Option<Timestamp>| {
@@ -306,7 +325,7 @@ mod tests {
     #[test]
     fn a_database_without_a_position_is_compared_with_nothing() {
         let method = |positions: &Positions, chain| {
-            exposure(positions, Some(&evidence(Some(wal(5, 100)), chain)), Unread::default(), at(60)).method
+            exposure(positions, Some(&evidence(Some(wal(5, 100)), chain)), Unread::default(), OBJECTIVE, at(60)).method
         };
         let broken = || Chain::Broken { end: Some(at(20).wall()), lost_since: at(21).wall() };
         let mut rollback = Positions::default();
@@ -342,17 +361,23 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_bucket_keeps_the_lag_that_was_known_and_counts_the_bytes() {
-        let found = evidence(Some(wal(5, 100)), Chain::Complete);
-        let looks = source(&[(50, 5, 100), (55, 5, 150)]);
-        check(looks, Some(found), true, 600, "recovery point 50, lag 0, bytes 50");
+    fn unreadable_bucket_meets_the_objective_until_a_commit_that_may_be_missing_is_older() {
+        let found = || Some(evidence(Some(wal(5, 100)), Chain::Complete));
+        let idle = source(&[(50, 5, 100)]);
+        check(idle, found(), true, 100_000, "recovery point 50, lag 0, bytes 0");
+        let looks = || source(&[(50, 5, 100), (55, 5, 150)]);
+        check(looks(), found(), true, 355, "recovery point 50, lag 0, bytes 50");
+        check(looks(), found(), true, 356, "recovery point 50, lag unknown, bytes 50");
+        let waiting = || source(&[(1, 5, 100), (10, 5, 150)]);
+        check(waiting(), found(), true, 310, "recovery point 1, lag 40, bytes 50");
+        check(waiting(), found(), true, 311, "recovery point 1, lag unknown, bytes 50");
     }
 
     #[test]
-    fn unreadable_bucket_while_stalled_keeps_the_lag_that_was_known() {
+    fn unreadable_bucket_while_stalled_keeps_the_lag_that_was_seen_beyond_the_objective() {
         let found = evidence(Some(wal(5, 100)), Chain::Complete);
-        let looks = source(&[(1, 5, 100), (10, 5, 150)]);
-        check(looks, Some(found), true, 600, "recovery point 1, lag 40, bytes 50");
+        let looks = source(&[(-310, 5, 100), (-300, 5, 150)]);
+        check(looks, Some(found), true, 600, "recovery point -310, lag 350, bytes 50");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{ReplicaReport, SpotReport, VerificationReport};
-use crate::domain::human::bytes;
+use crate::domain::human::{bytes, duration};
 
 impl ReplicaReport {
     /// The latest state does not restore, whatever has been uploaded: nothing does, an object that it needs is damaged, or a
@@ -21,6 +21,21 @@ impl ReplicaReport {
     /// The time before which every commit can be restored; `None` where that is not known, or the latest state is broken.
     pub fn safe_until(&self) -> Option<Timestamp> {
         self.recovery_point.filter(|_| !self.is_broken())
+    }
+
+    /// As [`Self::safe_until`], or, where every look found the database ahead of the replica so that nothing is proven, the time
+    /// of the newest object: what was committed before is in it.
+    pub fn safe_at_least(&self) -> Option<Timestamp> {
+        // A bound of the lag without a recovery point counts from there.
+        let bounded = self.recovery_point.is_none() && self.lag_upper_bound_seconds.is_some() && !self.is_broken();
+        self.safe_until().or_else(|| self.last_segment_at.filter(|_| bounded))
+    }
+
+    /// How far it is behind, for a person, as in `at most 6m 50s`.
+    pub fn lag_words(&self) -> Option<String> {
+        let lag = self.lag_seconds?;
+        let most = self.lag_upper_bound_seconds.filter(|most| *most > lag);
+        Some(most.map_or_else(|| duration(lag), |most| format!("at most {}", duration(most))))
     }
 
     /// Committed bytes that would be lost; `None` where that is not known, which is more where the latest state is broken.

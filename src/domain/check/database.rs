@@ -12,8 +12,9 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database} cannot be read",
         description: "The file of {database} is missing, unreadable or not a database.",
         action: "Check the path and its permissions. If the file is gone, do not stop the application: its process may \
-                 still have the deleted file open (`ls -l /proc/*/fd | grep deleted`). Freeze it (`kill -STOP`) and \
-                 copy the file from /proc/PID/fd, as the runbook shows. Only then restore.",
+                 still have the deleted file open: `sudo sh -c 'for p in /proc/[0-9]*; do ls -l $p/fd/*; done' \
+                 2>/dev/null | grep NAME.db` shows PIDs and descriptors. Freeze it (`kill -STOP`) and copy the \
+                 database and its -wal from /proc/PID/fd, as the runbook shows. Only then restore.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, UP.is(0.0), 5)],
         explain: |context, on| unreadable(context, on.database()?),

@@ -116,8 +116,9 @@ pub struct RecordingRule {
 
 /// Whether the recovery point objective is met, 1 or 0 for each replica, and its averages: the service level.
 ///
-/// It is met while lag is known and at most the objective. A replica that is not verified misses it, whatever lag was
-/// last known. Where there is nothing to compare with (only the bucket is known) there is no sample. Time in which the
+/// It is met while lag is known and at most the objective. A replica that cannot be read meets it until a commit that may
+/// be missing is older than that, and then has no sample; one that was not verified for so long that it is an alert misses
+/// it. Where there is nothing to compare with (only the bucket is known) there is no sample. Time in which the
 /// agent was down is not counted: `AgentDown` is the alert for that. `unverified` has a series for each replica that is not
 /// verified.
 pub fn recording_rules(unverified: &str) -> Vec<RecordingRule> {

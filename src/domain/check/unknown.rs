@@ -48,7 +48,18 @@ fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
         return None;
     }
     let Some(unknown) = &replica.keeping.lag_unknown else {
-        return replica.lag_seconds.map(|_| Explanation::Known("the lag is known".into()));
+        return match (replica.lag_seconds, replica.unreplicated_since) {
+            (Some(lag), _) if replica.up == Some(false) && lag <= database.rpo_seconds => {
+                Some(Explanation::Known("no commit that may be missing is older than the objective".into()))
+            }
+            (Some(_), _) => Some(Explanation::Known("the lag is known".into())),
+            // An unreadable replica has an alert of its own, `ReplicaUnverifiable`.
+            (None, Some(at)) if replica.up == Some(false) => {
+                let (age, why) = (context.age(at), why(database, replica));
+                Some(Explanation::Unknown(format!("a commit from {age} ago may not be in it: {why}")))
+            }
+            (None, _) => None,
+        };
     };
     let commits = unknown.commit_at.map_or_else(
         || "no commit has been seen".to_owned(),
@@ -160,6 +171,16 @@ mod tests {
     fn by_design_and_in_one_look_nothing_is_said() {
         check(ReplicaReport { lag_seconds: None, ..replica() }, "");
         assert_eq!(told(&database(unknown_for(9000, Some(9000))), Watching::Once), "");
+    }
+
+    #[test]
+    fn an_unreadable_replica_is_unknown_once_a_commit_is_older_than_the_objective() {
+        let reason = Some(Box::new(Reason::new(ReasonKind::Denied, "list s3://b: access denied")));
+        let unread = ReplicaReport { up: Some(false), reason, unreplicated_since: Some(at(NOW - 300)), ..replica() };
+        check(unread.clone(), "pass : no commit that may be missing is older than the objective");
+        let older = ReplicaReport { lag_seconds: None, unreplicated_since: Some(at(NOW - 301)), ..unread.clone() };
+        check(older, "unknown : a commit from 5 min 1 s ago may not be in it: list s3://b: access denied");
+        check(ReplicaReport { lag_seconds: Some(400.0), ..unread }, "pass : the lag is known");
     }
 
     #[test]

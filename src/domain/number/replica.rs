@@ -39,13 +39,14 @@ numbers! {
         .core();
 
     LAG = gauge(Replica, "streamgauge_replica_lag_seconds",
-        "Age of the oldest commit that is not proven to be in the replica, 0 if there is none.",
+        "Age of the oldest commit that is not proven to be in the replica, 0 if there is none; while the replica \
+         cannot be read, as last seen, and absent once a commit that may be missing is older than the objective.",
         |on| on.replica()?.lag_seconds.known())
         .core();
 
     LAG_UNKNOWN_SINCE = gauge(Replica, "streamgauge_replica_lag_unknown_since_timestamp_seconds",
         "Since when the lag has been unknown; absent while it is known, and where it is unknown by design: for an \
-         observer without a beacon, and while the database is missing.",
+         observer without a beacon, while the database is missing, and while the replica cannot be read.",
         |on| on.replica()?.keeping.lag_unknown.as_ref()?.since.known())
         .standard();
 

@@ -48,6 +48,8 @@ pub enum Facts {
         end: u64,
         /// Over the compressed bytes.
         checksum: u64,
+        /// It does not end with a whole frame.
+        is_cut: bool,
     },
     Snapshot,
 }

@@ -105,6 +105,9 @@ impl Ledger {
             self.keys = listed.keys;
         }
         self.restored = false;
+        if self.begins_anew(listed) {
+            self.start_over();
+        }
         for object in listed.iter() {
             self.see(object);
         }
@@ -130,6 +133,26 @@ impl Ledger {
         self.relate(now);
         self.forget();
         self.odd.take_if(|odd| **odd == *NONE);
+    }
+
+    /// Whether all that is remembered was gone when everything was listed, and what is there now is none of it: a bucket that
+    /// was emptied, or created again, and a new history in it, which has the names of the old one.
+    fn begins_anew(&self, listed: &Listing) -> bool {
+        let known = |object: &Listed| {
+            let record = self.objects.get(&object.name);
+            record.is_some_and(|record| (record.size, record.modified) == (object.size, object.at.instant()))
+        };
+        listed.complete
+            && self.objects.len() > 0
+            && self.objects.values().all(|record| record.missing >= MISSED_TWICE)
+            && listed.iter().next().is_some()
+            && !listed.iter().any(known)
+    }
+
+    /// Forgets the objects, and neither what may be read nor what was counted.
+    fn start_over(&mut self) {
+        (self.objects, self.marks, self.fresh) = Default::default();
+        (self.odd, self.begun) = (None, false);
     }
 
     /// Nothing keeps an object from being read, or it is not to be read any more.

@@ -27,6 +27,7 @@ impl Ledger {
         found.extend(self.pages_missing());
         found.extend(page_sizes(&known));
         found.extend(self.segments_missing());
+        found.extend(trailing_bytes(&known));
         found.extend(self.odd().overlaps.iter().map(|(name, other)| {
             let detail = format!("its TXIDs overlap those of {}: two writers", other.key(self.keys));
             (*name, FindingKind::Rewritten, detail)
@@ -150,7 +151,11 @@ impl Ledger {
             let (ObjectName::Segment(generation, before), ObjectName::Segment(_, after)) = (one.name, next.name) else {
                 return None;
             };
-            let Facts::Segment { end, .. } = self.objects.get(&one.name)?.known()? else { return None };
+            let Facts::Segment { end, is_cut, .. } = self.objects.get(&one.name)?.known()? else { return None };
+            if is_cut {
+                let detail = "the segment before it does not end with a whole WAL frame: nothing can follow that";
+                return Some((next.name, FindingKind::SegmentMissing, detail.to_owned()));
+            }
             if before.index != after.index || after.offset <= end {
                 return None;
             }
@@ -180,6 +185,15 @@ fn page_sizes(known: &[(ObjectName, Facts)]) -> Vec<(ObjectName, FindingKind, St
         (name, FindingKind::PageSizeMismatch, detail)
     });
     found.collect()
+}
+
+/// Segments that do not end with a whole frame.
+fn trailing_bytes(known: &[(ObjectName, Facts)]) -> impl Iterator<Item = (ObjectName, FindingKind, String)> {
+    let cut = known.iter().filter(|(_, facts)| matches!(facts, Facts::Segment { is_cut: true, .. }));
+    cut.map(|(name, _)| {
+        let detail = "it does not end with a whole WAL frame: what was committed there, if anything, does not restore";
+        (*name, FindingKind::TrailingBytes, detail.to_owned())
+    })
 }
 
 /// The newest file that Litestream until 0.5.15 cannot read.

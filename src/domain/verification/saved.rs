@@ -124,7 +124,9 @@ fn line(name: ObjectName, record: &Record) -> String {
         Some(Facts::Ltx { page_size, commit, checksum, blocks, dense_from }) => {
             format!("l {page_size:x} {commit:x} {checksum:x} {:x} {dense_from:x}", u8::from(blocks))
         }
-        Some(Facts::Segment { end, checksum }) => format!("w {end:x} {checksum:x}"),
+        Some(Facts::Segment { end, checksum, is_cut }) => {
+            format!("w {end:x} {checksum:x}{}", if is_cut { " 1" } else { "" })
+        }
         Some(Facts::Snapshot) => "s".to_owned(),
     };
     format!("{name} {:x} {modified} {content:x} {planned:x} {facts}", record.size)
@@ -148,7 +150,9 @@ fn read(line: &str) -> Option<(ObjectName, Record)> {
             blocks: *blocks == 1,
             dense_from: small(4)?,
         }),
-        ("w", [end, checksum]) => Some(Facts::Segment { end: *end, checksum: *checksum }),
+        ("w", [end, checksum, cut @ ..]) if cut.len() < 2 => {
+            Some(Facts::Segment { end: *end, checksum: *checksum, is_cut: !cut.is_empty() })
+        }
         ("s", []) => Some(Facts::Snapshot),
         _ => return None,
     };

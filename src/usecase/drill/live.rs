@@ -232,6 +232,7 @@ mod tests {
             pages: 0,
             txid: Some(Txid(txid)),
             position,
+            trailing_bytes: 0,
             objects: Vec::new(),
             downloaded_bytes: 0,
             requests: 0,

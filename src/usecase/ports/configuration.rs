@@ -20,6 +20,11 @@ use crate::domain::verification::VerifyPolicy;
 pub trait Configuration: Send + Sync {
     /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
     fn load(&self, names: Names, asked: AskedBy) -> Result<Configured, String>;
+
+    /// A command of this program, such as `why ReplicationLag`, as it is typed to find the same configuration.
+    fn command(&self, words: &str) -> String {
+        format!("streamgauge {words}")
+    }
 }
 
 /// Who asked for the configuration to be read, the least trusted first.

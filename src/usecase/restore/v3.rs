@@ -44,6 +44,7 @@ pub(super) async fn restore(
         pages: replayed.pages,
         txid: None,
         position: replayed.position,
+        trailing_bytes: replayed.trailing_bytes,
         objects,
         downloaded_bytes: reader.received(),
         requests: reader.requests(),

@@ -39,6 +39,7 @@ pub(super) async fn restore_levels(
         pages: image.pages,
         txid: plan.txid,
         position: engine.newest.and_then(|header| header.wal_end()),
+        trailing_bytes: 0,
         objects,
         downloaded_bytes: reader.received(),
         requests: reader.requests(),

@@ -57,6 +57,7 @@ pub(super) async fn restore_in_order(
         pages: header.commit,
         txid: plan.txid,
         position: header.wal_end(),
+        trailing_bytes: 0,
         objects,
         downloaded_bytes: reader.received(),
         requests: reader.requests(),

@@ -18,7 +18,7 @@ const HEAD_BYTES: u64 = 64;
 pub(super) fn segment(name: SegmentName, content: impl Read) -> Result<Outcome, Stop> {
     let mut summed = Summed { reader: content, digest: Digest::new(CrcAlgorithm::Crc64GoIso) };
     let end = segment_end(&name, &mut summed)?;
-    let facts = Facts::Segment { end: end.end.end, checksum: summed.digest.finalize() };
+    let facts = Facts::Segment { end: end.end.end, checksum: summed.digest.finalize(), is_cut: end.is_cut };
     Ok(Outcome::Good { content: true, facts, pages: None, frames: None })
 }
 

@@ -137,6 +137,7 @@ impl Agent {
             pages,
             collectors: Collectors::new(now),
             remembers,
+            configuration: Arc::clone(&parts.configuration),
             version: parts.version,
             looked: Vec::new(),
             readable: Vec::new(),

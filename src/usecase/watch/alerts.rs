@@ -11,7 +11,7 @@ use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
 use crate::domain::target::TargetName;
 use crate::domain::verdict::Judgement;
-use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
+use crate::usecase::ports::{AlertBoard, AlertOutlet, Configuration, EntryKey, EntryKind};
 
 /// The agent's state of alerts.
 pub(super) struct Alerts {
@@ -90,11 +90,13 @@ impl Alerts {
         at: Moment,
     ) -> (bool, Vec<TargetName>) {
         let changed = self.book.evaluate(assessment, judged, alerting, at);
-        if changed {
-            self.telling.tell(self.book.alerts());
-        }
         self.unsaved |= changed;
         (changed, self.book.turned().map(TargetName::from).collect())
+    }
+
+    /// Tells the log of what changed.
+    pub(super) fn log(&mut self, configuration: &dyn Configuration) {
+        self.telling.tell(self.book.alerts(), configuration);
     }
 
     pub(super) fn tell(&self, assessment: &Assessment, at: Moment) {

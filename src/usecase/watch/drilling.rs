@@ -97,21 +97,22 @@ impl Basis {
         policy: &DrillPolicy,
         replica: &ReplicaTarget,
         coverage: &CoverageReport,
-        limits: &DrillLimits,
+        (limits, by_hand): (&DrillLimits, &str),
         healed_at: Option<Timestamp>,
     ) -> Self {
         let download = coverage.download_bytes.unwrap_or(0);
-        let withheld = withheld(policy, replica, coverage, limits);
+        let withheld = withheld(policy, replica, coverage, limits, by_hand);
         Self { large: download > DAILY_DOWNLOAD_MAX, healed_at, withheld }
     }
 }
 
-/// Why a replica is not drilled although drills are on, for a person.
+/// Why a replica is not drilled although drills are on, for a person. `by_hand` is the command that drills it all the same.
 fn withheld(
     policy: &DrillPolicy,
     replica: &ReplicaTarget,
     coverage: &CoverageReport,
     limits: &DrillLimits,
+    by_hand: &str,
 ) -> Option<String> {
     if policy.schedule == DrillSchedule::Off {
         return None;
@@ -124,14 +125,14 @@ fn withheld(
     };
     if download > policy.size_max {
         return Some(format!(
-            "a drill would download about {}, and max-size is {}: raise it, or run streamgauge drill",
+            "a drill would download about {}, and max-size is {}: raise it, or run `{by_hand}`",
             spoken_bytes(download as f64),
             spoken_bytes(policy.size_max as f64)
         ));
     }
     match limits.daily_download.filter(|_| replica.location.is_remote()) {
         Some(most) if download > most => Some(format!(
-            "a drill would download about {}, and daily-download is {}: raise it, or run streamgauge drill",
+            "a drill would download about {}, and daily-download is {}: raise it, or run `{by_hand}`",
             spoken_bytes(download as f64),
             spoken_bytes(most as f64)
         )),

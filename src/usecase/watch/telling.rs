@@ -17,6 +17,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::domain::verdict::{Severity, Status, Verdict};
+use crate::usecase::ports::Configuration;
 
 /// The shortest time between two messages about something that comes and goes.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -98,13 +99,19 @@ pub(super) struct Telling {
 
 impl Telling {
     /// What is to be said of a subject of which a new report tells.
-    pub(super) fn compare(&mut self, subject: &Subject, report: &Report, now: Moment) -> Vec<Line> {
+    pub(super) fn compare(
+        &mut self,
+        subject: &Subject,
+        report: &Report,
+        configuration: &dyn Configuration,
+        now: Moment,
+    ) -> Vec<Line> {
         let (name, database) = (&subject.target.name, &subject.report);
         let verdicts = report.verdicts_on(&name.0);
         let mut lines = Vec::new();
         let mut turn = |replica: Option<(&ReplicaReport, &WatchedReplica)>, reason: Option<&Reason>| {
             let (replica, watched) = replica.unzip();
-            let trouble = trouble(verdicts, reason, replica.map(|replica| replica.name.as_str()));
+            let trouble = trouble(verdicts, reason, replica.map(|replica| replica.name.as_str()), configuration);
             if trouble.is_none() && self.said.is_empty() {
                 return;
             }
@@ -195,7 +202,12 @@ impl Telling {
 }
 
 /// Why something could not be looked at, or the first critical check that fails on it.
-fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>) -> Option<Trouble> {
+fn trouble(
+    verdicts: &[Verdict],
+    reason: Option<&Reason>,
+    replica: Option<&str>,
+    configuration: &dyn Configuration,
+) -> Option<Trouble> {
     if let Some(Reason { kind, message, hint, .. }) = reason {
         return Some(Trouble { cause: Cause::Reason(*kind), message: message.clone(), hint: hint.clone() });
     }
@@ -203,7 +215,7 @@ fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>)
         let fails = verdict.status == Status::Fail && verdict.severity == Severity::Critical;
         fails && verdict.replica.as_deref() == replica
     })?;
-    let hint = Some(format!("streamgauge why {}", critical.check));
+    let hint = Some(configuration.command(&format!("why {}", critical.check)));
     Some(Trouble { cause: Cause::Check(critical.check), message: critical.detail.to_string(), hint })
 }
 
@@ -338,24 +350,24 @@ impl AlertTelling {
     }
 
     /// Writes what became of alerts.
-    pub(super) fn tell(&mut self, alerts: &[Arc<Alert>]) {
+    pub(super) fn tell(&mut self, alerts: &[Arc<Alert>], configuration: &dyn Configuration) {
         for group in self.news(alerts) {
             match group.first() {
-                Some(first) if group.len() > LINES_MAX => alert(first, Some(group.len())),
-                _ => group.iter().for_each(|one| alert(one, None)),
+                Some(first) if group.len() > LINES_MAX => alert(first, Some(group.len()), configuration),
+                _ => group.iter().for_each(|one| alert(one, None, configuration)),
             }
         }
     }
 }
 
 /// One alert, or the first of many.
-fn alert(alert: &Alert, count: Option<usize>) {
+fn alert(alert: &Alert, count: Option<usize>, configuration: &dyn Configuration) {
     let (name, severity) = (alert.name(), alert.severity.as_str());
     let [database, replica] = ["database", "replica"].map(|label| alert.labels.get(label));
     let what = if count.is_some() { "alerts" } else { "alert" };
     if alert.state == AlertState::Firing {
         let (reason, since) = (alert.evidence(), second(alert.active_at));
-        let hint = format!("streamgauge why {name}");
+        let hint = configuration.command(&format!("why {name}"));
         tracing::warn!(alert = name, severity, count, database, replica, since, reason, hint, "{what} firing");
     } else {
         let ended = alert.ending();
@@ -369,7 +381,9 @@ fn alert(alert: &Alert, count: Option<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::naming::Names;
     use crate::domain::reason::ReasonKind::{Denied, Throttled, Timeout};
+    use crate::usecase::ports::{AskedBy, Configured};
 
     fn at(second: i64) -> Moment {
         Moment::new(Timestamp::from_second(1_000_000 + second).unwrap(), SignedDuration::from_secs(second))
@@ -500,6 +514,34 @@ mod tests {
             told(&[&[("a", Firing), ("b", Pending)], &[("a", Resolved), ("b", Firing)]]),
             "a Resolved; b Firing"
         );
+    }
+
+    /// Of an agent that was started with a file of its own.
+    struct Elsewhere;
+
+    impl Configuration for Elsewhere {
+        fn load(&self, _: Names, _: AskedBy) -> Result<Configured, String> {
+            Err("not read here".to_owned())
+        }
+
+        fn command(&self, words: &str) -> String {
+            format!("streamgauge {words} --config.file /etc/own.toml")
+        }
+    }
+
+    #[test]
+    fn a_hint_finds_the_configuration_of_the_agent() {
+        let verdict = Verdict {
+            check: "ReplicationLag",
+            title: "",
+            severity: Severity::Critical,
+            database: Some("app".into()),
+            replica: None,
+            status: Status::Fail,
+            detail: "behind".into(),
+        };
+        let told = trouble(&[verdict], None, None, &Elsewhere).unwrap();
+        assert_eq!(told.hint.as_deref(), Some("streamgauge why ReplicationLag --config.file /etc/own.toml"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::local::LocalWatch;
 use super::schedule::ReplicaKey;
 use crate::domain::assessment::AgentReport;
 use crate::domain::moment::Moment;
-use crate::usecase::ports::{Configured, PageReader, Stores};
+use crate::usecase::ports::{Configuration, Configured, PageReader, Stores};
 
 /// One turn of the agent's loop: everything in it is done at one instant.
 #[derive(Clone, Copy)]
@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) collectors: Collectors,
     /// There is a journal: what is known survives a restart.
     pub(super) remembers: bool,
+    pub(super) configuration: Arc<dyn Configuration>,
     pub(super) version: &'static str,
     /// Replicas whose look has ended in this turn, and whether it succeeded.
     pub(super) looked: Vec<(ReplicaKey, bool)>,

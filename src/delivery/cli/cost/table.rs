@@ -42,14 +42,14 @@ fn name(costed: &Costed) -> String {
 fn block(out: &mut String, costed: &Costed, prices_read: &str, width: usize) {
     let _ = writeln!(out, "{}", name(costed));
     if let Some(why) = &costed.reason {
-        reason(out, "unknown", why);
+        reason(out, width, "unknown", why);
     }
     if let (Some(now), Some(seconds)) = (&costed.now, costed.measured_seconds) {
         let then = costed.then.as_ref().filter(|then| seller(then) != seller(now));
         let then = then.map(|then| format!(", then {}", seller(then))).unwrap_or_default();
-        row(out, "prices", &format!("{}{then}, {prices_read}", seller(now)));
+        row(out, width, "prices", &format!("{}{then}, {prices_read}", seller(now)));
         let objects = human::counted(costed.objects.unwrap_or(0), "object");
-        row(out, "measured", &format!("over {}, {objects}", human::duration(seconds)));
+        row(out, width, "measured", &format!("over {}, {objects}", human::duration(seconds)));
         months(out, now, costed.then.as_ref());
         let months = [Some(now), costed.then.as_ref()].into_iter().flatten();
         let traps = months.filter_map(|month| Some(trap(month, month.early_deletion.as_ref()?)));
@@ -60,7 +60,7 @@ fn block(out: &mut String, costed: &Costed, prices_read: &str, width: usize) {
         }
     }
     let paid = costed.request_dollars.map(|dollars| format!(", {}", money(dollars))).unwrap_or_default();
-    row(out, "cost", &format!("{}{paid}", human::counted(costed.requests, "request")));
+    row(out, width, "cost", &format!("{}{paid}", human::counted(costed.requests, "request")));
 }
 
 /// Who sends the bill, and for which class.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use jiff::SignedDuration;
 
 use super::{Found, Standing};
-use crate::delivery::render::terminal::{painted, reason, row};
+use crate::delivery::cli::output::WIDTH;
+use crate::delivery::render::terminal::{UNCUT, fit, painted, reason, row, wrapped};
 use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, obstacle, sentence, window};
 use crate::domain::human;
 use crate::domain::limits::BANDS_MAX;
@@ -33,19 +34,20 @@ fn contents(found: &Found) -> &'static str {
     }
 }
 
-/// The blocks of a few replicas, or a line for each of many.
+/// The blocks of a few replicas, or a line for each of many, in at most `width` columns or [`UNCUT`].
 pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
     let mut out = String::new();
     if found.len() > BANDS_MAX {
         let names = found.iter().map(|found| name(found).chars().count());
         let column = names.max().unwrap_or(0).min(NAME_COLUMNS);
         for found in found {
-            line(&mut out, found, column);
+            line(&mut out, found, column, width);
         }
         if found.iter().any(|found| found.damaged.is_none()) {
-            out.push_str(
-                "\nnot read: contents; damage is found by check --verify content, a drill, or an agent on this host\n",
-            );
+            let not_read =
+                "not read: contents; damage is found by check --verify content, a drill, or an agent on this host";
+            // Writing to a text does not fail, here and below.
+            let _ = writeln!(out, "\n{}", wrapped(not_read, width).join("\n"));
         }
         return out;
     }
@@ -57,7 +59,7 @@ pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
     }
     if found.iter().any(|found| found.at.is_none() && found.timeline.as_ref().is_some_and(|map| !map.spans.is_empty()))
     {
-        let _ = writeln!(out, "\n{LEGEND}");
+        let _ = writeln!(out, "\n{}", wrapped(LEGEND, width).join("\n"));
     }
     out
 }
@@ -68,7 +70,7 @@ fn name(found: &Found) -> String {
 }
 
 /// One replica of many.
-fn line(out: &mut String, found: &Found, column: usize) {
+fn line(out: &mut String, found: &Found, column: usize, width: usize) {
     let says = match (&found.reason, &found.answer, &found.timeline) {
         (Some(reason), ..) => format!("unknown: {}", human::printable(&reason.message)),
         (_, Some(answer), _) => match &answer.blocked {
@@ -79,8 +81,11 @@ fn line(out: &mut String, found: &Found, column: usize) {
         (_, _, Some(map)) => format!("{}{}", sentence(map, found.listed_at), doubt(found)),
         _ => "unknown".to_owned(),
     };
-    // Writing to a text does not fail, here and below.
-    let _ = writeln!(out, "{:column$}  {says}", name(found));
+    let name = if width == UNCUT { name(found) } else { fit(&name(found), column) };
+    for (index, part) in wrapped(&says, width.saturating_sub(column + 2)).iter().enumerate() {
+        let name = if index == 0 { &*name } else { "" };
+        let _ = writeln!(out, "{name:column$}  {part}");
+    }
 }
 
 /// Which doubt is left when all names are there.
@@ -99,45 +104,56 @@ fn state(answer: &Answer) -> String {
 fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
     let _ = writeln!(out, "{}", name(found));
     if let Some(why) = &found.reason {
-        reason(out, "unknown", why);
+        reason(out, width, "unknown", why);
     }
     if let Some(answer) = &found.answer {
-        asked(out, found, answer);
+        asked(out, found, answer, width);
     } else if let (Some(map), None) = (&found.timeline, found.at) {
         if let Some(from) = window(map, found.retention, found.listed_at) {
-            let _ = writeln!(out, "  {}", band(&cells(map, from, found.listed_at, found.listed_at, width - 4), colour));
+            let columns = if width == UNCUT { WIDTH } else { width } - 4;
+            let _ = writeln!(out, "  {}", band(&cells(map, from, found.listed_at, found.listed_at, columns), colour));
             let (from, until) = (human::instant(from), human::instant(found.listed_at));
-            let rest = (width - 4).saturating_sub(from.len());
+            let rest = columns.saturating_sub(from.len());
             let _ = writeln!(out, "  {from}{until:>rest$}");
         }
-        row(out, "restorable", &format!("{}{}", sentence(map, found.listed_at), doubt(found)));
+        row(out, width, "restorable", &format!("{}{}", sentence(map, found.listed_at), doubt(found)));
         for (index, line) in lines(map, found.named).iter().enumerate() {
-            row(out, if index == 0 { "map" } else { "" }, line);
+            row(out, width, if index == 0 { "map" } else { "" }, line);
         }
         if let Some(at) = map.cut_off_at {
-            row(out, "starts at", &format!("{}: there are too many objects to look further back", human::instant(at)));
+            row(
+                out,
+                width,
+                "starts at",
+                &format!("{}: there are too many objects to look further back", human::instant(at)),
+            );
         }
         for caveat in &map.caveats {
-            row(out, "caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
+            row(out, width, "caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
         }
     }
     for damaged in found.damaged.iter().flatten() {
         let (key, detail) = (human::printable(&damaged.key), human::printable(&damaged.detail));
-        row(out, "damaged", &format!("{key}: {detail} (the agent of this host, {})", human::instant(damaged.seen_at)));
+        row(
+            out,
+            width,
+            "damaged",
+            &format!("{key}: {detail} (the agent of this host, {})", human::instant(damaged.seen_at)),
+        );
     }
     if found.timeline.is_some() {
-        row(out, "not read", contents(found));
+        row(out, width, "not read", contents(found));
     }
     if found.named {
-        row(out, "", UNREAD);
+        row(out, width, "", UNREAD);
     }
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
-        row(out, "times", &uploads(found.late));
+        row(out, width, "times", &uploads(found.late));
     }
     if found.copied {
-        row(out, "times", "those of the headers; Litestream goes by those of the files, which are of a copy");
+        row(out, width, "times", "those of the headers; Litestream goes by those of the files, which are of a copy");
     }
-    row(out, "cost", &human::counted(found.requests, "request"));
+    row(out, width, "cost", &human::counted(found.requests, "request"));
 }
 
 /// What the times of uploads are worth.
@@ -153,32 +169,33 @@ fn uploads(late: Option<SignedDuration>) -> String {
     }
 }
 
-fn asked(out: &mut String, found: &Found, answer: &Answer) {
-    row(out, "at", &found.at.map_or_else(String::new, human::instant));
+fn asked(out: &mut String, found: &Found, answer: &Answer, width: usize) {
+    row(out, width, "at", &found.at.map_or_else(String::new, human::instant));
     if answer.restorable {
-        row(out, "restorable", &format!("{}{}", state(answer), doubt(found)));
+        row(out, width, "restorable", &format!("{}{}", state(answer), doubt(found)));
     } else if let Some(blocked) = &answer.blocked {
-        row(out, "blocked", &obstacle(blocked));
+        row(out, width, "blocked", &obstacle(blocked));
         if answer.position.is_some() {
-            row(out, "instead", &format!("an older state is available: {}", state(answer)));
+            row(out, width, "instead", &format!("an older state is available: {}", state(answer)));
         }
     } else {
-        row(out, "not restorable", "there is nothing from that time or before it");
+        row(out, width, "not restorable", "there is nothing from that time or before it");
         if let Some(since) = found.timeline.as_ref().and_then(|map| map.since) {
-            row(out, "restorable since", &human::instant(since));
+            row(out, width, "restorable since", &human::instant(since));
         }
     }
     if !answer.objects.is_empty() {
         row(
             out,
+            width,
             "reads",
             &format!("{}, {}", human::counted(answer.objects.len(), "object"), human::bytes(answer.bytes)),
         );
         for object in answer.objects.iter().take(OBJECTS_SHOWN) {
-            row(out, "", &format!("{} {}", human::printable(&object.key), human::bytes(object.size)));
+            row(out, width, "", &format!("{} {}", human::printable(&object.key), human::bytes(object.size)));
         }
         if let Some(more @ 1..) = answer.objects.len().checked_sub(OBJECTS_SHOWN) {
-            row(out, "", &format!("and {more} more"));
+            row(out, width, "", &format!("and {more} more"));
         }
     }
 }
@@ -219,5 +236,34 @@ mod tests {
             "{}",
             told(1200)
         );
+    }
+
+    /// Everything that a block can say, a few and many of them.
+    #[test]
+    fn lines_fit_the_terminal() {
+        let map = crate::domain::report::sample::everything();
+        let map =
+            map.assessment.databases.iter().find_map(|database| database.replicas.first()?.timeline.clone()).unwrap();
+        let found = Found {
+            database: Some("a-database-with-a-name".to_owned()),
+            url: "s3://a-bucket-with-a-name/and/a/folder".to_owned(),
+            timeline: Some((*map).clone()),
+            listed_at: crate::domain::report::sample::now(),
+            damaged: Some(Vec::new()),
+            named: true,
+            copied: true,
+            ..Found::default()
+        };
+        for count in [1, 20] {
+            let found = vec![found.clone(); count];
+            let text = table(&found, false, 80);
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let uncut = table(&found, false, UNCUT);
+            if count == 1 {
+                assert_eq!(words(&text), words(&uncut), "nothing is left out");
+            }
+            assert!(uncut.lines().any(|line| line.chars().count() > 80), "{uncut}");
+        }
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn lag_unknown() -> String {
     one_check("ReplicationLag", "unknown")
 }
 
-/// The lag of replicas of which it is known. The number itself stays what it was last known to be.
+/// The lag of replicas of which it is known. The number itself stays for a while what it was last known to be.
 pub(super) fn lag() -> String {
     let unknown = lag_unknown();
     promql!("({LAG} unless on (job, instance, database, replica) {unknown})", LAG)

@@ -40,15 +40,11 @@ pub(super) fn section(database: &DatabaseReport, replica: &ReplicaReport, now: T
 
 /// The recovery point, and how it is known.
 fn proof(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> Markup {
-    let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
-        Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
-        _ => human::duration(lag),
-    });
     html! {
         dl.facts {
             dt { "Safe until" } dd { (safe_until(replica, now)) }
             dt { "Behind" } dd {
-                (known(lag.map(|lag| html! { (lag) }))) span.quiet { " (objective " (human::duration(database.rpo_seconds)) ")" }
+                (known(replica.lag_words().map(|lag| html! { (lag) }))) span.quiet { " (objective " (human::duration(database.rpo_seconds)) ")" }
             }
             dt { "Could be lost" } dd {
                 (known(replica.at_risk_words().map(|much| html! { (much) })))

@@ -114,17 +114,13 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     }
     let seen = replica.up == Some(true);
     let at = |at| human::clock(at, now);
+    let much = || replica.at_risk_words().map_or_else(String::new, |much| format!(": {much}"));
     match (replica.lag_seconds, replica.unreplicated_since, replica.recovery_point) {
-        (Some(_), Some(since), _) => {
-            let much = replica.at_risk_words().map_or_else(String::new, |much| format!(": {much}"));
-            match seen {
-                true => format!("Writes since {} would be lost{much}.", at(since)),
-                false => format!(
-                    "At least the writes since {} would be lost{much}, perhaps more: the replica cannot be read.",
-                    at(since)
-                ),
-            }
+        (_, Some(since), _) if !seen => {
+            let unknown = "Whether they have arrived is unknown: the replica cannot be read.";
+            format!("Writes since {} could be lost{}. {unknown}", at(since), much())
         }
+        (Some(_), Some(since), _) => format!("Writes since {} would be lost{}.", at(since), much()),
         (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: everything up to {} is safe.", at(point)),
         (_, _, Some(point)) => format!("What would be lost is unknown: the last proof is from {}.", at(point)),
         _ => "What would be lost is unknown: nothing has been proven.".to_owned(),

@@ -25,7 +25,7 @@ impl AlertBook {
                 *changed |= !kept;
                 return kept;
             }
-            if asleep(check.scope(), key, assessment, tracked.restored) {
+            if !tracked.left && asleep(check.scope(), key, assessment, tracked.restored) {
                 let since = *tracked.asleep_since.get_or_insert(now);
                 if now.since(since) < ASLEEP_MAX {
                     return true;
@@ -47,12 +47,13 @@ impl AlertBook {
             }
             let subject = subject_of(check.scope(), key, assessment);
             let seen = subject.and_then(|subject| check.verdict(subject, now.wall(), Watching::Continuously));
-            let unknown = seen.filter(|verdict| verdict.status == Status::Unknown);
+            let unknown = seen.filter(|verdict| verdict.status == Status::Unknown && !tracked.left);
             if subject.is_some() && unknown.is_none() && tracked.alert.ended_at.is_none() {
                 Arc::make_mut(&mut tracked.alert).ended_at = Some(now.wall());
                 *changed = true;
             }
             if is_over {
+                let subject = subject.filter(|_| !tracked.left);
                 let alert = tracked.end(now);
                 match (subject, unknown) {
                     (None, _) => alert.end_unwatched(),

@@ -109,19 +109,25 @@ const WARNING: &str = "ReplicaGap warning Firing";
 const OVER: &str = "ReplicaGap warning Firing over";
 
 #[test]
-fn alerts_about_a_place_that_was_left_end_as_no_longer_watched() {
+fn alerts_about_a_place_that_was_left_end_as_no_longer_watched_when_prometheus_ends_them() {
     let mut book = book();
     step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
-    book.leave("app", "other", at(10));
+    book.leave("app", "other");
     step(&mut book, &lagging(1.0), at(60), WARNING);
-    book.leave("app", "s3", at(70));
-    // What is there now has not been looked at: else it would be kept as it was.
-    step(&mut book, &unseen(), at(75), "ReplicaGap warning Resolved");
+    book.leave("app", "s3");
+    // What is there now has not been looked at.
+    step(&mut book, &unseen(), at(75), OVER);
+    step(&mut book, &lagging(0.0), at(374), OVER);
+    step(&mut book, &lagging(0.0), at(375), "ReplicaGap warning Resolved");
     let alert = Arc::clone(&book.alerts()[0]);
-    assert_eq!((alert.resolved_at, alert.ending()), (Some(at(70).wall()), "no longer watched"));
-    step(&mut book, &lagging(1.0), at(90), "ReplicaGap warning Pending");
-    book.leave("app", "s3", at(95));
-    step(&mut book, &lagging(0.0), at(105), "");
+    assert_eq!((alert.resolved_at, alert.ending()), (Some(at(375).wall()), "no longer watched"));
+    // What holds at the new one as well is the same alert, to Prometheus too, and then it is the new one's.
+    step(&mut book, &lagging(1.0), at(390), "ReplicaGap warning Pending");
+    book.leave("app", "s3");
+    step(&mut book, &lagging(1.0), at(450), WARNING);
+    step(&mut book, &lagging(0.0), at(465), OVER);
+    step(&mut book, &lagging(0.0), at(765), "ReplicaGap warning Resolved");
+    assert_eq!(book.alerts()[0].ending(), "resolved");
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub struct Replayed {
     pub pages: u32,
     /// Where the source's WAL was committed then; `None` where there is nothing but the snapshot.
     pub position: Option<WalPosition>,
+    /// Bytes behind the last whole frame of the last segment, which say nothing.
+    pub trailing_bytes: u64,
 }
 
 /// Why a replay ended. What was written by then is void.
@@ -270,7 +272,7 @@ impl<F: ReplayFile> Replay<F> {
         if self.page_size == 0 {
             return Err(ReplayError::NoSnapshot);
         }
-        let mut position = None;
+        let (mut position, mut trailing_bytes) = (None, 0);
         if let Some(mut wal) = self.wal.take() {
             self.checkpoint(&mut wal)?;
             if wal.spilt {
@@ -278,17 +280,22 @@ impl<F: ReplayFile> Replay<F> {
             }
             let WalHeader { salt1, salt2, .. } = wal.header;
             position = Some(WalPosition { salt1, salt2, end: wal.committed });
+            trailing_bytes = wal.trailing as u64;
         }
         let page_size = self.page_size;
         let pages = u32::try_from(self.bytes / u64::from(page_size))
             .map_err(|_| ReplayError::Length { bytes: self.bytes, page_size })?;
         self.file.set_len(self.bytes).map_err(ReplayError::Write)?;
-        Ok(Replayed { bytes: self.bytes, page_size, pages, position })
+        Ok(Replayed { bytes: self.bytes, page_size, pages, position, trailing_bytes })
     }
 
     /// Whether the segment goes on where the one before it ended, and begins a new WAL only behind a whole one.
     fn check_start(&mut self, name: SegmentName) -> Result<(), ReplayError> {
         match self.wal.take() {
+            // SQLite ends there, and what Litestream makes of the rest depends on its release.
+            Some(wal) if wal.trailing > 0 => {
+                return Err(ReplayError::Missing(SegmentName { index: wal.index, offset: wal.end }));
+            }
             Some(wal) if wal.index == name.index && wal.end == name.offset => self.wal = Some(wal),
             Some(wal) if wal.index == name.index && wal.end > name.offset => {
                 return Err(ReplayError::Overlap { end: wal.end });
@@ -334,10 +341,13 @@ impl<F: ReplayFile> Replay<F> {
         let Some(wal) = &mut self.wal else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
         // At most 65 560.
         let frame = frame_bytes(self.page_size) as usize;
-        if decoded == 0 || last && !self.waiting.bytes().is_multiple_of(frame) {
+        if decoded == 0 {
             return Err(FormatError::new(decoded, Problem::SegmentLength(decoded)).into());
         }
         wal.take(&mut self.waiting, frame)?;
+        if last {
+            wal.trailing = self.waiting.bytes() % frame;
+        }
         if self.waiting.bytes() < REPLAY_BATCH_BYTES {
             return Ok(());
         }
@@ -598,6 +608,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_the_last_whole_frame_is_left_out_and_nothing_follows_it() {
+        let name = |offset| SegmentName { index: 0, offset };
+        let (whole, commits) = wal(WordOrder::Little, 7, &[(vec![(1, 1)], 2), (vec![(2, 2)], 2)], &[]);
+        let database = |content: &[u8]| {
+            let (file, replayed) = replay(&image(2), &[(name(0), lz4_frame(content))]).unwrap();
+            (file.0.into_inner(), replayed.trailing_bytes)
+        };
+        let (first, both) = (database(&whole[..commits[0]]).0, database(&whole).0);
+        assert_eq!(database(&[&whole, [7; 100].as_slice()].concat()), (both, 100));
+        assert_eq!(database(&whole[..commits[1] - 1]), (first, 535));
+        for (index, offset) in [(0, commits[0]), (0, commits[0] + 100), (1, 0)] {
+            let cut = lz4_frame(&[&whole[..commits[0]], [7; 100].as_slice()].concat());
+            let next = SegmentName { index, offset: offset as u64 };
+            let error = replay(&image(2), &[(name(0), cut), (next, lz4_frame(&whole))]).unwrap_err();
+            assert_eq!(error, ReplayError::Missing(name(commits[0] as u64)));
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         let (index, offset) = (0, 0);
         let name = SegmentName { index, offset };
@@ -609,7 +638,6 @@ mod tests {
         bad = good.clone();
         *bad.last_mut().unwrap() ^= 1;
         assert_eq!(one(&bad), "WAL frame at 00000238: checksum does not match");
-        assert_eq!(one(&good[..good.len() - 1]), "segment of 1103 bytes does not end at a WAL frame at byte 1103");
         assert_eq!(one(&good[..31]), "decompressed wal header at offset 0: 31 bytes instead of 32");
         assert_eq!(one(&[]), "decompressed wal header at offset 0: 0 bytes instead of 32");
         let twice = [(name, lz4_frame(&good)), (SegmentName { index, offset: 568 }, lz4_frame(&good[568..]))];

@@ -19,6 +19,8 @@ pub struct SegmentEnd {
     pub end: WalPosition,
     /// Bytes that it decompresses to.
     pub decoded_bytes: u64,
+    /// It does not end with a whole frame: Litestream restores what is before that if nothing follows.
+    pub is_cut: bool,
 }
 
 /// Decompresses a segment to see where it ends.
@@ -28,15 +30,13 @@ pub struct SegmentEnd {
 pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentEnd, FormatError> {
     let mut head = [0; WAL_HEADER_BYTES];
     let decoded_bytes = decompress(compressed, &mut head, Problem::DecompressSegment, SEGMENT_DECODED_BYTES_MAX)?;
-    let (salt1, salt2) = if name.offset == 0 {
-        check_first(&head, decoded_bytes)?;
-        (be32(&head, 16), be32(&head, 20))
+    let (is_cut, salt1, salt2) = if name.offset == 0 {
+        (!check_first(&head, decoded_bytes)?, be32(&head, 16), be32(&head, 20))
     } else {
-        check_later(name.offset, decoded_bytes)?;
-        (be32(&head, 8), be32(&head, 12))
+        (!check_later(name.offset, decoded_bytes)?, be32(&head, 8), be32(&head, 12))
     };
     let end = name.offset.saturating_add(decoded_bytes);
-    Ok(SegmentEnd { end: WalPosition { salt1, salt2, end }, decoded_bytes })
+    Ok(SegmentEnd { end: WalPosition { salt1, salt2, end }, decoded_bytes, is_cut })
 }
 
 /// As [`segment_end`], of an object that may be encrypted.
@@ -92,8 +92,8 @@ fn decompress(
     Ok(decoded)
 }
 
-/// The first segment of an index: the WAL's header and whole frames of its page size.
-fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
+/// The first segment of an index: the WAL's header and frames of its page size; whether all of them are whole.
+fn check_first(head: &[u8], length: u64) -> Result<bool, FormatError> {
     let Some(frames) = length.checked_sub(WAL_START) else {
         return Err(FormatError::new(length, Problem::SegmentLength(length)));
     };
@@ -104,23 +104,18 @@ fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
     if !is_page_size(page_size) {
         return Err(FormatError::new(8, Problem::PageSize(page_size)));
     }
-    if !frames.is_multiple_of(frame_bytes(page_size)) {
-        return Err(FormatError::new(length, Problem::SegmentLength(length)));
-    }
-    Ok(())
+    Ok(frames.is_multiple_of(frame_bytes(page_size)))
 }
 
-/// A later one: whole frames of a page size that also divides what is before it.
-fn check_later(offset: u64, length: u64) -> Result<(), FormatError> {
+/// A later one: frames of a page size that also divides what is before it; whether all of them are whole.
+fn check_later(offset: u64, length: u64) -> Result<bool, FormatError> {
     let before = offset.checked_sub(WAL_START);
-    let fits = |page_size: u32| {
-        let frame = frame_bytes(page_size);
-        length.is_multiple_of(frame) && before.is_some_and(|before| before.is_multiple_of(frame))
-    };
-    if length == 0 || !(9..=16).any(|bits| fits(1 << bits)) {
+    let divides = |frame: &u64| before.is_some_and(|before| before.is_multiple_of(*frame));
+    let mut frames = (9..=16).map(|bits| frame_bytes(1 << bits)).filter(divides).peekable();
+    if length == 0 || frames.peek().is_none() {
         return Err(FormatError::new(length, Problem::SegmentLength(length)));
     }
-    Ok(())
+    Ok(frames.any(|frame| length.is_multiple_of(frame)))
 }
 
 #[cfg(test)]
@@ -159,7 +154,9 @@ mod tests {
                 salts = None;
             }
             assert_eq!(name, expected);
-            let SegmentEnd { end, decoded_bytes } = segment_end(&name, bytes).unwrap();
+            let SegmentEnd { end, decoded_bytes, is_cut: false } = segment_end(&name, bytes).unwrap() else {
+                panic!("{name} is cut")
+            };
             assert_eq!(end.end, name.offset + decoded_bytes);
             assert_eq!(*salts.get_or_insert((end.salt1, end.salt2)), (end.salt1, end.salt2));
             expected.offset = end.end;
@@ -177,7 +174,9 @@ mod tests {
         assert_eq!(end(0, &wal).unwrap().end, WalPosition { salt1: 7, salt2: 8, end: 32 + 2 * 536 });
         assert_eq!(end(0, &wal[..32]).unwrap().end.end, 32);
         assert_eq!(end(568, &wal[32..]).unwrap().end, WalPosition { salt1: 7, salt2: 8, end: 568 + 2 * 536 });
-        assert_eq!(end(0, &wal[..567]).unwrap_err(), "segment of 567 bytes does not end at a WAL frame at byte 567");
+        let is_cut = |offset, content: &[u8]| end(offset, content).unwrap().is_cut;
+        assert_eq!([567, 568, 1104].map(|length| is_cut(0, &wal[..length])), [true, false, false]);
+        assert_eq!([1, 535, 536].map(|length| is_cut(568, &wal[32..][..length])), [true, true, false]);
         assert_eq!(end(0, &wal[..31]).unwrap_err(), "segment of 31 bytes does not end at a WAL frame at byte 31");
         assert_eq!(end(568, &[]).unwrap_err(), "segment of 0 bytes does not end at a WAL frame at byte 0");
         assert_eq!(end(569, &wal[32..]).unwrap_err(), "segment of 1072 bytes does not end at a WAL frame at byte 1072");

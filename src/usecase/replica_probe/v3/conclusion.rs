@@ -24,11 +24,16 @@ impl Segments {
             newest_at,
             chain: chain(&coverage, sampled),
         };
+        let timeline = self.timeline(sampled);
+        let mut report = self.report(coverage, sampled);
+        // Without a hole, what an older generation restores leads up to the newest one.
+        let unbroken = timeline.as_deref().and_then(TimelineReport::unbroken_since);
+        report.restorable_since = report.restorable_since.map(|newest| unbroken.unwrap_or(newest));
         let finding = Finding {
             layout: Some(Layout::V3),
             last_segment_at: newest_at,
-            coverage: Arc::new(self.report(coverage, sampled)),
-            timeline: self.timeline(sampled),
+            coverage: Arc::new(report),
+            timeline,
             damaged: self.odd.clone(),
             ..Finding::default()
         };

@@ -24,7 +24,7 @@ impl Agent {
         for (name, target) in &wanted {
             self.shared.fleet.serve(name, &target.objectives);
         }
-        let moved = self.leave_places(&wanted, now);
+        let moved = self.leave_places(&wanted);
         let handed_over = self.hand_over(&wanted, now);
         let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
         let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, owner);
@@ -76,8 +76,8 @@ impl Agent {
             || wanted.iter().any(|(name, target)| subjects.get(name).is_none_or(|subject| subject.target != *target))
     }
 
-    /// Ends the alerts of replicas that are at another place now: nobody watches the one that they were about.
-    fn leave_places(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) -> bool {
+    /// Has the alerts of replicas that are at another place now end: nobody watches the one that they were about.
+    fn leave_places(&mut self, wanted: &BTreeMap<TargetName, Target>) -> bool {
         let mut moved = false;
         for (name, target) in wanted {
             let Some(subject) = self.shared.fleet.subjects.get(name) else { continue };
@@ -87,7 +87,7 @@ impl Agent {
                 after.is_some_and(|after| identity(after) != identity(replica))
             });
             for replica in left {
-                self.alerts.book.leave(&name.0, &replica.name, now);
+                self.alerts.book.leave(&name.0, &replica.name);
                 moved = true;
             }
         }

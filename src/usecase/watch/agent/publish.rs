@@ -114,7 +114,8 @@ impl Agent {
             history: self.recorder.history(),
         };
         let changed = changed.iter().filter_map(|name| self.shared.fleet.subjects.get(name));
-        let lines = changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect();
+        let configuration = &*self.shared.configuration;
+        let lines = changed.flat_map(|subject| self.telling.compare(subject, &report, configuration, now)).collect();
         self.telling.tell(lines, now);
         report
     }
@@ -126,6 +127,9 @@ impl Agent {
         let (mut assessment, mut verdicts, mut changed) = self.assess(now);
         let alerting = &self.shared.configured.alerting;
         let (moved, turned) = self.alerts.evaluate(&assessment, &verdicts.databases, alerting, at);
+        if moved {
+            self.alerts.log(&*self.shared.configuration);
+        }
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
             self.shared.fleet.rebuild(name, &self.shared.configured.pace, now);

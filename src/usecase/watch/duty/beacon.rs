@@ -17,7 +17,7 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::price::ConfiguredPrices;
 use crate::domain::reason::Reason;
-use crate::domain::target::TargetName;
+use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::Pace;
 
 #[derive(Default)]
@@ -40,12 +40,13 @@ struct Written {
 /// What the beacon of this host is to say of a replica.
 fn claim(
     replica: &WatchedReplica,
-    (database, txid): (&TargetName, Option<Txid>),
+    (target, txid): (&Target, Option<Txid>),
     (policy, pace): (&BeaconPolicy, &Pace),
     version: &str,
     now: Moment,
 ) -> BeaconClaim {
-    let report = replica.report(pace, &ConfiguredPrices::default(), now);
+    let exposure = replica.exposure(target.objectives.rpo, now);
+    let report = replica.report(&exposure, pace, &ConfiguredPrices::default());
     // What is behind the last look that succeeded is not claimed.
     let known = report.up == Some(true);
     BeaconClaim {
@@ -53,7 +54,7 @@ fn claim(
         written_at: now.wall(),
         interval_seconds: policy.interval.as_secs_f64(),
         host: policy.host.clone(),
-        database: database.to_string(),
+        database: target.name.to_string(),
         version: version.to_owned(),
         recovery_point: report.recovery_point,
         lag_seconds: report.lag_seconds.filter(|_| known),
@@ -85,7 +86,7 @@ impl Duty for Beacons {
                     continue;
                 }
                 let written = self.written.entry(replica.key).or_default();
-                let claim = claim(replica, (&subject.target.name, txid), (policy, pace), shared.version, now);
+                let claim = claim(replica, (&subject.target, txid), (policy, pace), shared.version, now);
                 let store = shared.stores.beacon(&replica.target.location);
                 (written.in_flight, written.due) = (true, Some(now.after(policy.interval)));
                 let write = async move { store?.put(Bytes::from(claim.encode())).await };

@@ -205,7 +205,8 @@ impl Drills {
         }
         let Some(coverage) = replica.coverage() else { return };
         let policy = &subject.target.drill;
-        let basis = Basis::of(policy, &replica.target, coverage, &self.limits, replica.drilling.healed_at);
+        let by_hand = shared.configuration.command("drill");
+        let basis = Basis::of(policy, &replica.target, coverage, (&self.limits, &by_hand), replica.drilling.healed_at);
         if replica.drilling.basis.as_ref() == Some(&basis) {
             return;
         }

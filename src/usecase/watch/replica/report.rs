@@ -1,8 +1,9 @@
 //! The lag of a replica, and all that is said of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Waiting, WatchedReplica};
 use crate::domain::assess::proof::{Exposure, LagUnknownReport, Method, exposure};
@@ -45,17 +46,17 @@ impl WatchedReplica {
 
     /// Notes since when the lag is unknown although it should be known; `true` when that changed. It is unknown by design
     /// where the database is elsewhere and no beacon tells of it, and of no interest while there is no database.
-    pub(in super::super) fn note_lag(&mut self, database: DatabaseState, now: Moment) -> bool {
+    pub(in super::super) fn note_lag(&mut self, exposure: &Exposure, database: DatabaseState, now: Moment) -> bool {
         let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
         let expected = match database {
             DatabaseState::Remote => claim.is_some(),
             DatabaseState::Missing | DatabaseState::OverLimit => false,
             DatabaseState::Monitored | DatabaseState::Pending | DatabaseState::Unreadable => true,
         };
-        self.note_waiting(now);
+        self.note_waiting(exposure);
         let before = self.watched.unknown_since;
         self.watched.unknown_since = match () {
-            () if !expected || self.lag(now).is_some() => None,
+            () if !expected || exposure.lag.is_some() || self.claimed_lag().is_some() => None,
             // What was unknown before the replica could not be read still is, and nothing new is known.
             () if self.finding.is_none() || self.unreadable().is_some() || database == DatabaseState::Pending => before,
             () => before.or_else(|| Some(now.wall())),
@@ -64,28 +65,27 @@ impl WatchedReplica {
     }
 
     /// Notes how much waits, which does not become less before something arrives.
-    fn note_waiting(&mut self, now: Moment) {
-        let Exposure { unreplicated_since, unreplicated_bytes, .. } = self.exposure(now);
-        let before = self.waiting.take().filter(|waiting| Some(waiting.since) == unreplicated_since);
-        let bytes = before.map(|waiting| waiting.bytes).max(unreplicated_bytes);
-        self.waiting = unreplicated_since.zip(bytes).map(|(since, bytes)| Box::new(Waiting { since, bytes }));
+    fn note_waiting(&mut self, exposure: &Exposure) {
+        let before = self.waiting.take().filter(|waiting| Some(waiting.since) == exposure.unreplicated_since);
+        let bytes = before.map(|waiting| waiting.bytes).max(exposure.unreplicated_bytes);
+        self.waiting = exposure.unreplicated_since.zip(bytes).map(|(since, bytes)| Box::new(Waiting { since, bytes }));
     }
 
-    fn exposure(&self, now: Moment) -> Exposure {
+    /// What could be lost, where the lag should be within `objective`.
+    pub(in super::super) fn exposure(&self, objective: Duration, now: Moment) -> Exposure {
+        let objective = SignedDuration::try_from(objective).unwrap_or(SignedDuration::MAX);
         let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
         // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
-        exposure(&self.positions, evidence.filter(|_| !self.replaced), self.unread(), now)
+        exposure(&self.positions, evidence.filter(|_| !self.replaced), self.unread(), objective, now)
     }
 
-    fn lag(&self, now: Moment) -> Option<f64> {
-        let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
-        let lag = exposure(&self.positions, evidence, self.unread(), now).lag;
-        lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
-    }
-
-    pub(in super::super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
+    pub(in super::super) fn report(
+        &self,
+        exposure: &Exposure,
+        pace: &Pace,
+        prices: &ConfiguredPrices,
+    ) -> ReplicaReport {
         let finding = self.finding.as_ref().map(|(finding, _)| finding);
-        let exposure = self.exposure(now);
         let waiting = self.waiting.as_ref().filter(|waiting| Some(waiting.since) == exposure.unreplicated_since);
         let (least, seen) = (waiting.map(|waiting| waiting.bytes), exposure.unreplicated_bytes);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();

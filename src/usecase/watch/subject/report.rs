@@ -75,10 +75,13 @@ impl Subject {
     fn build(&mut self, pace: &Pace, now: Moment) -> DatabaseReport {
         let prices = self.target.drill.prices;
         let state = self.state();
+        let mut replicas = Vec::with_capacity(self.replicas.len());
         for replica in &mut self.replicas {
-            if replica.note_lag(state, now) {
+            let exposure = replica.exposure(self.target.objectives.rpo, now);
+            if replica.note_lag(&exposure, state, now) {
                 self.to_save = ToSave::News;
             }
+            replicas.push(replica.report(&exposure, pace, &prices));
         }
         DatabaseReport {
             name: self.target.name.clone(),
@@ -87,7 +90,7 @@ impl Subject {
             local: self.local(now).map(Arc::new),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
-            replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
+            replicas,
             metrics: self.target.objectives.metrics,
         }
     }

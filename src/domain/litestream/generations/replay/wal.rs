@@ -29,6 +29,8 @@ pub(super) struct Wal {
     pub(super) pages: u32,
     /// Frames since the last commit were written.
     pub(super) spilt: bool,
+    /// Bytes behind its last whole frame, after which nothing can follow.
+    pub(super) trailing: usize,
 }
 
 impl Wal {
@@ -41,6 +43,7 @@ impl Wal {
             committed: WAL_HEADER_BYTES as u64,
             pages: 0,
             spilt: false,
+            trailing: 0,
         }
     }
 

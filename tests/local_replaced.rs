@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::replacement::{Contradiction, Replacement};
+use streamgauge::domain::replacement::{Contradiction, Replacement, Sign};
 use streamgauge::domain::target::TargetName;
 use streamgauge::infrastructure::database::Watch;
 use streamgauge::usecase::ports::DatabaseWatch;
@@ -32,6 +32,10 @@ fn one_look(path: &Path) -> Replacement {
     let mut watch = Watch::new();
     watch.set_targets(vec![(TargetName("it".into()), files(path))]);
     (0..10).find_map(|_| watch.sweep(now(), 1).pop()).unwrap().look.unwrap().replacement
+}
+
+fn overwritten(sign: Sign) -> Replacement {
+    Replacement::Replaced(Contradiction::Content { sign, seen: true })
 }
 
 fn polled(bench: &mut Bench) -> Replacement {
@@ -206,6 +210,44 @@ fn a_wal_that_is_deleted_or_moved_away_alone_is_told_until_it_is_back() {
 }
 
 #[test]
+fn a_file_in_rollback_mode_that_was_moved_over_it_is_not_taken_for_overwritten() {
+    let (mut bench, mut writer) = without_pages();
+    let mut second = Writer::open(&bench.path(), "select * from t limit 1");
+    writer.sql(&format!("vacuum into '{}'", bench.beside("-new").display()));
+    fs::rename(bench.beside("-new"), bench.path()).unwrap();
+    writer.write(3);
+    second.write(1);
+    let told = Replacement::Replaced(Contradiction::OtherFile);
+    assert_eq!((one_look(&bench.path()), polled(&mut bench)), (told, told));
+    for writer in [writer, second] {
+        writer.kill();
+    }
+}
+
+#[test]
+fn a_deleted_wal_is_told_also_beside_a_new_one() {
+    let (mut bench, mut writer) = without_pages();
+    writer.write(3);
+    let told = Replacement::Replaced(Contradiction::WalDeleted);
+    fs::remove_file(bench.beside("-wal")).unwrap();
+    assert_eq!(polled(&mut bench), told);
+    let second = Writer::open(&bench.path(), "select * from sqlite_schema");
+    assert_eq!(fs::metadata(bench.beside("-wal")).unwrap().len(), 0, "SQLite makes a new one");
+    assert_eq!((polled(&mut bench), swept(&mut bench), one_look(&bench.path())), (told, told, told));
+    writer.write(3);
+    assert_eq!((swept(&mut bench), one_look(&bench.path())), (told, told));
+    // Whoever appends where the wal-index says makes the new one long enough, with nothing in it.
+    fs::File::options().write(true).open(bench.beside("-wal")).unwrap().set_len(1 << 20).unwrap();
+    assert_eq!(polled(&mut bench), told);
+    writer.write(1);
+    assert_eq!((swept(&mut bench), one_look(&bench.path())), (told, told));
+    writer.kill();
+    let seen = bench.watch.sweep(now(), 1).pop().unwrap().look;
+    assert!(seen.is_err() || seen.is_ok_and(|look| look.replacement != told), "nobody holds it any more");
+    second.kill();
+}
+
+#[test]
 fn what_is_written_over_it_is_told_where_a_date_alone_is_not() {
     let (mut bench, writer) = without_pages();
     let times = fs::FileTimes::new().set_accessed(SystemTime::now()).set_modified(SystemTime::now());
@@ -243,7 +285,7 @@ fn a_database_at_rest_is_compared_again_once_it_changed() {
     let date = file.metadata().unwrap().modified().unwrap();
     file.write_all_at(b"another", 4_096 + 500).unwrap();
     file.set_modified(date).unwrap();
-    assert_eq!(swept(&mut bench), Replacement::Replaced(Contradiction::Page(2)));
+    assert_eq!(swept(&mut bench), overwritten(Sign::Page(2)));
     writer.kill();
 }
 
@@ -257,7 +299,10 @@ fn one_look_compares_pages_and_headers() {
     let good = fs::read(bench.path()).unwrap();
     fs::copy(another(&bench), bench.path()).unwrap();
     let seen = one_look(&bench.path());
-    assert!(matches!(seen, Replacement::Replaced(Contradiction::Page(_))), "{seen}");
+    assert!(
+        matches!(seen, Replacement::Replaced(Contradiction::Content { sign: Sign::Page(_), seen: true })),
+        "{seen}"
+    );
 
     let other = |name: &str, setup: &str| {
         let path = bench.beside(name);
@@ -266,9 +311,9 @@ fn one_look_compares_pages_and_headers() {
         one_look(&bench.path())
     };
     let rollback = other("-rollback", "create table t(x)");
-    assert_eq!(rollback, Replacement::Replaced(Contradiction::RollbackJournal));
+    assert_eq!(rollback, overwritten(Sign::RollbackJournal));
     let small = other("-small", "pragma page_size=512; pragma journal_mode=wal; create table t(x)");
-    assert_eq!(small, Replacement::Replaced(Contradiction::PageSize { file: 512, wal: 4096 }));
+    assert_eq!(small, overwritten(Sign::PageSize { file: 512, wal: 4096 }));
     fs::write(bench.path(), good).unwrap();
     assert_eq!(one_look(&bench.path()).replaced(), Some(false));
     writer.kill();

@@ -33,6 +33,14 @@ pub enum Contradiction {
     WalDeleted,
     /// It was written, and by no checkpoint.
     Written,
+    /// What is in it does not belong to the WAL. `seen`: those who use the WAL have this file open, so that it was
+    /// overwritten; otherwise they may hold another one, which does not show.
+    Content { sign: Sign, seen: bool },
+}
+
+/// What in a file does not belong to its WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
     /// It has pages of another size than the WAL.
     PageSize { file: u32, wal: u32 },
     /// Its header says rollback journal.
@@ -100,6 +108,19 @@ impl fmt::Display for Contradiction {
             Self::NotOpen => f.write_str("programs use its WAL, but none of them has the file at its path open"),
             Self::WalDeleted => f.write_str("programs keep using a WAL of it that was deleted or moved away"),
             Self::Written => f.write_str("its file was written to, and not by a checkpoint"),
+            Self::Content { sign, seen: true } => sign.fmt(f),
+            Self::Content { sign, seen: false } => write!(
+                f,
+                "{sign}; whether programs hold another file, which was deleted, cannot be seen by this user: look as root, \
+                 before it is taken for overwritten"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::PageSize { file, wal } => write!(f, "its file has pages of {file} bytes, its WAL has pages of {wal}"),
             Self::RollbackJournal => f.write_str("its WAL is in use, and the header of its file says rollback journal"),
             Self::Page(page) => write!(f, "page {page} of its file is not what a checkpoint copied there from the WAL"),

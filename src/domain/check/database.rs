@@ -73,11 +73,14 @@ fn replaced(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
 }
 
 fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
-    let says = if database.local.as_ref()?.journal_mode_wal {
-        "WAL"
-    } else {
-        "rollback journal, which Litestream cannot replicate"
-    };
+    let local = database.local.as_ref()?;
+    if local.journal_mode_wal && local.replacement.replaced == Some(true) {
+        // What its programs use says WAL, and what the next one opens is another file.
+        return Some(Explanation::Unknown(
+            "the file at its path is not what its programs use, see DatabaseReplaced".into(),
+        ));
+    }
+    let says = if local.journal_mode_wal { "WAL" } else { "rollback journal, which Litestream cannot replicate" };
     Some(Explanation::Known(format!("its header says {says}")))
 }
 

@@ -224,7 +224,7 @@ mod tests {
     use crate::domain::assessment::LitestreamEvidence;
     use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport};
     use crate::domain::observation::{FileMode, FileRole, Filesystem};
-    use crate::domain::replacement::{Contradiction, Replacement};
+    use crate::domain::replacement::{Contradiction, Replacement, Sign};
     use crate::domain::verdict::Status;
 
     const HOUR: f64 = 3600.0;
@@ -420,10 +420,16 @@ mod tests {
         check(name, local(), "pass : its file agrees with its WAL, as do 3 pages that both hold");
         check(name, seen(Replacement::Closed), "pass : no process has it open in WAL mode");
         check(name, seen(Replacement::Unknown), "does not apply");
-        let replaced = seen(Replacement::Replaced(Contradiction::Page(7)));
+        let replaced = seen(Replacement::Replaced(Contradiction::Content { sign: Sign::Page(7), seen: true }));
         let expected = "fail critical: page 7 of its file is not what a checkpoint copied there from the WAL";
         check(name, replaced.clone(), expected);
-        assert_eq!(answer(name, replaced, Watching::Once), expected);
+        assert_eq!(answer(name, replaced.clone(), Watching::Once), expected);
+        let elsewhere = "unknown : the file at its path is not what its programs use, see DatabaseReplaced";
+        check("JournalModeNotWal", local(), "pass : its header says WAL");
+        check("JournalModeNotWal", replaced, elsewhere);
+        let hidden = Contradiction::Content { sign: Sign::RollbackJournal, seen: false };
+        let hidden = answer(name, seen(Replacement::Replaced(hidden)), Watching::Once);
+        assert!(hidden.contains("whether programs hold another file, which was deleted, cannot be seen"), "{hidden}");
     }
 
     #[test]

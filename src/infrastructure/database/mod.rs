@@ -7,6 +7,7 @@
 mod counting;
 mod events;
 mod files;
+mod holders;
 mod live_image;
 mod open_index;
 mod posture;

@@ -12,18 +12,17 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
-use super::open_index::{OpenIndex, locks};
-use super::processes::open_files;
+use super::holders::{Held, held, held_wal, nobody_has};
+use super::open_index::OpenIndex;
+
 use super::sample::{Log, Sample};
 use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
-use crate::domain::replacement::{Contradiction, Replacement};
+use crate::domain::replacement::{Contradiction, Replacement, Sign};
 use crate::domain::sqlite::{
     DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WalIndexHeader, committed_end, frame_bytes,
 };
@@ -162,6 +161,11 @@ impl Pairing {
             *left = log;
             return self.state;
         }
+        if self.is_wal_deleted(pair) {
+            self.found = None;
+            self.state = Replacement::Replaced(Contradiction::WalDeleted);
+            return self.state;
+        }
         let (Some(seen), Some(index)) = (pair.sample.index, pair.index) else {
             let anchor = self.anchor.filter(|_| pair.local);
             let left = anchor.is_some_and(|anchor| anchor.file.id != file.id && log.is_some() && log == anchor.log);
@@ -173,11 +177,6 @@ impl Pairing {
             self.found = left.then(|| Box::new((file.id, log)));
             return self.state;
         };
-        if pair.sample.wal.is_none() && seen.header.frames > 0 && index.is_connected() {
-            self.found = None;
-            self.state = Replacement::Replaced(Contradiction::WalDeleted);
-            return self.state;
-        }
         let known = pair.continued && self.found.is_none() && matches!(self.state, Replacement::Agrees { .. });
         self.state = match self.remembered(pair, index, &seen.header) {
             Some(proof) => Replacement::Replaced(proof),
@@ -185,11 +184,36 @@ impl Pairing {
             None if known && self.is_spared(pair) => self.state,
             None => self.examine(pair, index, if known { COMPARED_AGAIN_MAX } else { COMPARED_PAGES_MAX }),
         };
-        self.found = (self.state.replaced() == Some(true)).then(|| Box::new((file.id, log)));
+        let stays = self.state.replaced() == Some(true) && !self.knows_of_a_deleted_wal();
+        self.found = stays.then(|| Box::new((file.id, log)));
         if self.found.is_none() && seen.header.is_settled() {
             self.anchor = Some(Anchor { file, log, index: seen.header, continued: true });
         }
         self.state
+    }
+
+    /// A WAL that was deleted was in use at the last look.
+    pub(super) fn knows_of_a_deleted_wal(&self) -> bool {
+        self.state == Replacement::Replaced(Contradiction::WalDeleted)
+    }
+
+    /// Whether those who use the wal-index have a WAL that was deleted or moved away: there is none, it is shorter than what they
+    /// committed, or it is a new one, which the next program to open the database made.
+    fn is_wal_deleted(&self, pair: &Pair<'_>) -> bool {
+        let (Some(seen), Some(index)) = (pair.sample.index, pair.index) else { return false };
+        let Some(wal) = pair.sample.wal else { return seen.header.frames > 0 && index.is_connected() };
+        let short = seen.header.frames > 0 && seen.header.position().is_some_and(|position| wal.size < position.end);
+        if !(short || self.knows_of_a_deleted_wal()) || !index.is_connected() {
+            return false;
+        }
+        match held_wal(pair.paths) {
+            Held::Other => true,
+            Held::Own => false,
+            Held::Unseen => {
+                let before = self.anchor.and_then(|anchor| anchor.log);
+                self.knows_of_a_deleted_wal() && before.is_some_and(|(before, ..)| before != wal.id)
+            }
+        }
     }
 
     /// Whether another comparison would show what the last ones did: all pages had their turn, nothing changed since, and those
@@ -261,9 +285,12 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<(Replac
     let connected = index.is_connected();
     let database = open(&paths.database).ok()??;
     let found = match mismatch(paths, &before, &database) {
-        Some(proof) => (Replacement::Replaced(proof), 0),
+        _ if is_foreign(paths, &before)? && held_wal(paths) == Held::Other => {
+            (Replacement::Replaced(Contradiction::WalDeleted), 0)
+        }
+        Some(sign) => (unlike(pair, &database, sign), 0),
         None if pair.local && nobody_has(paths, &database) => (Replacement::Replaced(Contradiction::NotOpen), 0),
-        None => pages(paths, index, &before, &database, choice)?,
+        None => pages(pair, index, &before, &database, choice)?,
     };
     // A checkpoint that began meanwhile copied at most what was there before, which is not what was compared.
     let after = index.read(paths).ok()??;
@@ -273,38 +300,47 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<(Replac
 }
 
 /// The sign in the file's header that it does not belong to this WAL.
-fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Contradiction> {
+fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Sign> {
     let header = parse_at::<DATABASE_HEADER_BYTES, _>(database, &paths.database, 0, DatabaseHeader::parse);
     let header = header.ok()?.ok()?;
     match index.page_size {
-        _ if !header.is_wal() => Some(Contradiction::RollbackJournal),
-        Some(wal) if wal != header.page_size => Some(Contradiction::PageSize { file: header.page_size, wal }),
+        _ if !header.is_wal() => Some(Sign::RollbackJournal),
+        Some(wal) if wal != header.page_size => Some(Sign::PageSize { file: header.page_size, wal }),
         _ => None,
     }
 }
 
-/// Whether it shows that those who use the WAL do not have this file open. A program that copies its own database by opening
-/// the file besides SQLite loses its locks on it, as POSIX has it, so that their files have to be seen: those of other users
-/// and of other containers are not.
-fn nobody_has(paths: &Paths, database: &File) -> bool {
-    if !matches!(lock_in_the_way(database, SHARED_LOCK), Ok(None)) {
-        return false;
-    }
-    let (Some(locks), Ok(file)) = (locks(&paths.shm), database.metadata()) else { return false };
-    let has_not = |pid: &u32| {
-        open_files(Path::new("/proc"), *pid).is_some_and(|files| !files.contains(&(file.dev(), file.ino())))
+/// What follows from content that does not belong to the WAL: the file was overwritten, unless somebody who uses the WAL has
+/// another one open, which is then the one that belongs to it.
+fn unlike(pair: &Pair<'_>, database: &File, sign: Sign) -> Replacement {
+    let held = match database.metadata() {
+        Ok(file) if pair.local => held(&pair.paths.shm, &file),
+        _ => Held::Unseen,
     };
-    !locks.pids.is_empty() && locks.pids.iter().all(has_not)
+    Replacement::Replaced(match held {
+        Held::Other => Contradiction::OtherFile,
+        Held::Own | Held::Unseen => Contradiction::Content { sign, seen: held == Held::Own },
+    })
+}
+
+/// Whether the newest frame in the `-wal` is not what the wal-index says; `None` where that cannot be read.
+fn is_foreign(paths: &Paths, index: &WalIndexHeader) -> Option<bool> {
+    let Some(page_size) = index.page_size.filter(|_| index.frames > 0) else { return Some(false) };
+    let wal = open(&paths.wal).ok()??;
+    let at = committed_end(index.frames - 1, page_size);
+    let frame = parse_at::<FRAME_HEADER_BYTES, _>(&wal, &paths.wal, at, |bytes| FrameHeader::parse(bytes, at)).ok()?;
+    Some(frame.map_or(true, |frame| (frame.salt1, frame.salt2) != (index.salt1, index.salt2)))
 }
 
 /// Compares pages of the file with the frames that a checkpoint copied there.
 fn pages(
-    paths: &Paths,
+    pair: &Pair<'_>,
     index: &OpenIndex,
     header: &WalIndexHeader,
     database: &File,
     choice: Choice,
 ) -> Option<(Replacement, usize)> {
+    let paths = pair.paths;
     let Some(page_size) = header.page_size.filter(|_| header.backfilled > 0) else {
         return Some((Replacement::Agrees { pages: 0 }, 0));
     };
@@ -324,7 +360,7 @@ fn pages(
         let start = u64::from(number - 1) * u64::from(page_size);
         let count = read_at(database, &paths.database, &mut page, start).ok()?;
         if count < page.len() || page != frame[FRAME_HEADER_BYTES..] {
-            return Some((Replacement::Replaced(Contradiction::Page(number)), 0));
+            return Some((unlike(pair, database, Sign::Page(number)), 0));
         }
         compared += 1;
     }

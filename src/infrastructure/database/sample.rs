@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 use super::files::{
     self, Failure, FileId, FileStat, Paths, SHARED_LOCK, Version, lock_in_the_way, open, parse_at, stat,
 };
+use super::holders::{Held, held_wal};
 use super::open_index::OpenIndex;
 use super::wal_log;
 use crate::domain::moment::Moment;
@@ -31,6 +32,8 @@ pub(super) struct Memory {
     pub page_size: Option<u32>,
     /// The database file as it was when its header was last found to be one.
     pub headed: Option<Version>,
+    /// The WAL that programs use was deleted or moved away, so that the one at its path, if any, is not theirs.
+    pub wal_deleted: bool,
 }
 
 /// A consistent reading of the files.
@@ -117,7 +120,9 @@ fn attempt(
     };
     let (log, page_size) = match index.map(|index| index.header) {
         // Whoever is in a hurry to close the database is done by the last pass.
-        Some(header) if wal.is_none() && pass + 1 == ATTEMPTS && header.frames > 0 => {
+        Some(header)
+            if pass + 1 == ATTEMPTS && header.frames > 0 && is_elsewhere(paths, &header, wal.as_ref(), memory) =>
+        {
             let page_size = header.page_size.or(memory.page_size);
             (Log::Indexed(header), page_size.map_or_else(|| database_header(paths).map(|found| found.page_size), Ok)?)
         }
@@ -127,6 +132,13 @@ fn attempt(
     memory.page_size = Some(page_size);
     let sample = Sample { database, wal, page_size, index, log };
     Ok((sample, opened))
+}
+
+/// Whether the WAL that a wal-index describes is not at its path: nothing is, or a shorter one is, and those who use the
+/// wal-index have another one open.
+fn is_elsewhere(paths: &Paths, header: &WalIndexHeader, wal: Option<&FileStat>, memory: &Memory) -> bool {
+    let is_short = |wal: &FileStat| header.position().is_some_and(|position| wal.size < position.end);
+    wal.is_none_or(|wal| is_short(wal) && (memory.wal_deleted || held_wal(paths) == Held::Other))
 }
 
 fn database_file(paths: &Paths) -> Result<FileStat, Failure> {
@@ -159,7 +171,8 @@ fn indexed(
         && wal_size < position.end
     {
         let message = format!(
-            "read {}: {wal_size} bytes, but according to {}, {} are committed",
+            "read {}: {wal_size} bytes, but according to {}, {} are committed; it may be a new WAL beside a deleted one that \
+             programs still hold: DatabaseReplaced says how to save that",
             paths.wal.display(),
             paths.shm.display(),
             position.end

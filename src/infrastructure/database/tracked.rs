@@ -198,6 +198,7 @@ impl Tracked {
             written: self.evidence.database_written && !self.evidence.blind,
         };
         let replacement = self.pairing.observe(&pair, thorough);
+        self.memory.wal_deleted = self.pairing.knows_of_a_deleted_wal();
         let look = sample.look(now, self.counters, self.last_commit, replacement);
         self.last = Some(sample);
         Ok(look)

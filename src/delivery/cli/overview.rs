@@ -385,7 +385,7 @@ mod tests {
             assert!(row.starts_with(expected), "{row:?} should begin with {expected:?}:\n{text}");
         }
         for said in
-            ["ReplicationLag on 2 databases: tenant-017, tenant-180; commits", "DatabaseUnreadable on tenant-099: "]
+            ["ReplicationLag on 2 databases: tenant-017, tenant-180; files", "DatabaseUnreadable on tenant-099: "]
         {
             assert_eq!(text.matches(said).count(), 1, "{said}:\n{text}");
         }

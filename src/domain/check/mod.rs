@@ -186,6 +186,37 @@ mod tests {
         check(old, Watching::Once, "ReplicationLag fail; exit 2");
     }
 
+    fn said(name: &str, replica: ReplicaReport, watching: Watching) -> String {
+        let verdicts = on_database(&database(replica), at(NOW), watching);
+        verdicts.iter().find(|verdict| verdict.check == name).unwrap().detail.to_string()
+    }
+
+    #[test]
+    fn files_behind_a_hole_arrive_all_the_same() {
+        let mut broken = ReplicaReport { lag_seconds: Some(400.0), lag_upper_bound_seconds: Some(400.0), ..replica() };
+        let moves_not = "commits are waiting and the replica does not move; its newest file is 6 min 40 s old, objective \
+                         5 min 0 s";
+        assert_eq!(said("ReplicationLag", broken.clone(), Watching::Once), moves_not);
+        broken.last_segment_at = Some(at(NOW - 1));
+        let coverage = Arc::make_mut(broken.coverage.as_mut().unwrap());
+        coverage.gaps.push(Hole { after: "1".into(), before: "3".into() });
+        let hole = "files arrive, but a hole keeps them from being restored, see ReplicaGap; ";
+        let once = format!("{hole}what restores is 6 min 40 s old, objective 5 min 0 s");
+        assert_eq!(said("ReplicationLag", broken.clone(), Watching::Once), once);
+        let agent = format!("{hole}commits have been waiting for 6 min 40 s, objective 5 min 0 s");
+        assert_eq!(said("ReplicationLag", broken, Watching::Continuously), agent);
+    }
+
+    #[test]
+    fn a_lag_that_stands_still_while_the_replica_cannot_be_read_says_of_when_it_is() {
+        let late = ReplicaReport { lag_seconds: Some(400.0), ..replica() };
+        let expected = "commits had been waiting for 6 min 40 s at 1970-01-01 02:46:30Z, when the replica was last read, \
+                        objective 5 min 0 s; list s3://backups/app/: access denied";
+        assert_eq!(said("ReplicationLag", unreadable(late), Watching::Continuously), expected);
+        let verified = said("ReplicaUnverifiable", unreadable(replica()), Watching::Continuously);
+        assert_eq!(verified, "verified 10 s ago; the last look failed: list s3://backups/app/: access denied");
+    }
+
     #[test]
     fn what_cannot_be_read_does_not_pass() {
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicationLag unknown, \

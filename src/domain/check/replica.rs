@@ -7,7 +7,7 @@ use super::expression::{Condition, Fold, Term};
 use super::unknown::why;
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
-use crate::domain::human::{agree, counted, spoken};
+use crate::domain::human::{agree, counted, instant, spoken};
 use crate::domain::number::content::{CORRUPT, NEEDED_CORRUPT};
 use crate::domain::number::replica::{
     EMPTY, FIRST_SNAPSHOT, FOREIGN_HISTORY, GAPS, LAG, RESTORABLE, RPO, UNREPLICATED_SINCE, VERIFIED_AT,
@@ -162,7 +162,9 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
     } else if replica.verified_at.is_none() || (context.watching == Watching::Once && replica.up == Some(false)) {
         Explanation::Unknown(not_verified(replica))
     } else {
-        Explanation::Known(verified)
+        let failed = replica.up == Some(false);
+        let failed = if failed { format!("; the last look failed: {}", not_verified(replica)) } else { String::new() };
+        Explanation::Known(verified + &failed)
     })
 }
 
@@ -300,6 +302,19 @@ fn lost(context: &Context, replica: &ReplicaReport) -> String {
     much.map_or_else(String::new, |much| format!("; {much} would be lost"))
 }
 
+/// What keeps newer files from being restored, where that is so.
+fn unusable(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<String> {
+    let coverage = replica.coverage.as_ref().filter(|coverage| !coverage.is_empty())?;
+    let why = match () {
+        () if !coverage.restorable => "there is no snapshot that they build on, see NotRestorable",
+        () if coverage.gaps.is_empty() => return None,
+        () => "a hole keeps them from being restored, see ReplicaGap",
+    };
+    let age = replica.last_segment_at.map(|newest| context.now.duration_since(newest).as_secs_f64());
+    let arrive = age.is_some_and(|age| age <= database.rpo_seconds);
+    Some(format!("{}, but {why}", if arrive { "files arrive" } else { "there are newer files" }))
+}
+
 fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
@@ -311,18 +326,31 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
     Some(match replica.lag_upper_bound_seconds {
         Some(most) if context.watching == Watching::Once && most > database.rpo_seconds => {
             let old = spoken(most);
-            let detail = format!(
-                "commits are waiting and the replica does not move; its newest file is {old} old, objective \
-                 {objective}"
-            );
+            let detail = match unusable(context, database, replica) {
+                Some(why) => format!("{why}; what restores is {old} old, objective {objective}"),
+                None => format!(
+                    "commits are waiting and the replica does not move; its newest file is {old} old, objective \
+                     {objective}"
+                ),
+            };
             Explanation::Failing(Severity::Critical, detail)
         }
         _ if lag == 0.0 => Explanation::Known("nothing is waiting".into()),
-        _ => Explanation::Known(format!(
-            "commits have been waiting for {}, objective {objective}{}{}",
-            spoken(lag),
-            lost(context, replica),
-            claimed(replica)
-        )),
+        _ => {
+            // How long a commit waits is counted until the replica was last read: it may have arrived since.
+            let read = replica.verified_at.filter(|_| replica.up == Some(false));
+            let waiting = match (read, unusable(context, database, replica)) {
+                (Some(read), _) => format!(
+                    "commits had been waiting for {} at {}, when the replica was last read",
+                    spoken(lag),
+                    instant(read)
+                ),
+                (None, Some(why)) => format!("{why}; commits have been waiting for {}", spoken(lag)),
+                (None, None) => format!("commits have been waiting for {}", spoken(lag)),
+            };
+            let unread = read.map_or_else(String::new, |_| format!("; {}", not_verified(replica)));
+            let (lost, claimed) = (lost(context, replica), claimed(replica));
+            Explanation::Known(format!("{waiting}, objective {objective}{lost}{claimed}{unread}"))
+        }
     })
 }

@@ -117,6 +117,10 @@ pub enum Sighting {
     Attached(u32),
     /// It runs; on what it works does not show.
     Running(u32),
+    /// It runs, and does not have the database open.
+    Elsewhere(u32),
+    /// The one that has it open, or may have, was stopped (SIGSTOP) and does nothing.
+    Stopped(u32),
     /// There is none, and there would be if it ran on this host: all its processes show, or one did show before.
     Gone,
     /// Not all processes show here.

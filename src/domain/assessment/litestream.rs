@@ -25,8 +25,10 @@ pub enum LitestreamEvidence {
     Attached(u32),
     /// It runs; on what it works does not show.
     Running(u32),
-    /// It runs, but not on this database: no process has it open.
+    /// It runs, but not on this database, which it does not have open.
     RunningElsewhere(u32),
+    /// It was stopped and does nothing.
+    Stopped(u32),
     /// No process has the database open.
     Closed,
     /// None runs on this host.
@@ -41,6 +43,7 @@ impl fmt::Display for LitestreamEvidence {
             Self::Attached(pid) => write!(f, "process {pid} has the database open"),
             Self::Running(pid) => write!(f, "process {pid} is running"),
             Self::RunningElsewhere(pid) => write!(f, "process {pid} is running, but does not have the database open"),
+            Self::Stopped(pid) => write!(f, "process {pid} is stopped (SIGSTOP)"),
             Self::Closed => f.write_str("no process has the database open as Litestream would"),
             Self::Gone => f.write_str("no `litestream replicate` process on this host has it open"),
             Self::Unseen => f.write_str("its process cannot be seen from here"),

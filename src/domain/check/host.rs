@@ -218,11 +218,12 @@ mod tests {
     use jiff::Timestamp;
 
     use super::super::judge::on_database;
+    use super::super::tests;
     use super::*;
     use crate::domain::assess::permissions::ModeReport;
     use crate::domain::assess::sizing::Sizing;
     use crate::domain::assessment::LitestreamEvidence;
-    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport};
+    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport, ReplicaReport};
     use crate::domain::observation::{FileMode, FileRole, Filesystem};
     use crate::domain::replacement::{Contradiction, Replacement, Sign};
     use crate::domain::verdict::Status;
@@ -455,6 +456,20 @@ mod tests {
         let gone = with(Some(false), LitestreamEvidence::Gone);
         check("LitestreamDown", gone, "fail warning: no `litestream replicate` process on this host has it open");
         check("LitestreamDown", with(None, LitestreamEvidence::Unseen), "does not apply");
+        let stopped = with(Some(false), LitestreamEvidence::Stopped(7));
+        check("LitestreamDown", stopped, "fail warning: process 7 is stopped (SIGSTOP)");
+        let elsewhere = |replica: ReplicaReport| {
+            let local = with(Some(false), LitestreamEvidence::RunningElsewhere(7));
+            let database = DatabaseReport { local: Some(local.into()), ..tests::database(replica) };
+            let verdicts = on_database(&database, at(tests::NOW), Watching::Continuously);
+            verdicts.iter().find(|verdict| verdict.check == "LitestreamDown").unwrap().detail.to_string()
+        };
+        let runs = "process 7 is running, but does not have the database open";
+        assert_eq!(elsewhere(tests::replica()), runs);
+        let refused = elsewhere(tests::unreadable(tests::replica()));
+        let why = "it takes one up once it can list its replica, which fails here, too (list s3://backups/app/: access \
+                   denied): see ReplicaUnverifiable";
+        assert_eq!(refused, format!("{runs}; {why}"));
         check("LitestreamDown", local(), "does not apply");
         let down = super::super::catalogue().find(|check| check.name == "LitestreamDown").unwrap();
         let holds = down.rules.iter().map(|rule| (rule.severity, rule.hold.as_secs()));

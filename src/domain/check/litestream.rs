@@ -2,8 +2,9 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::Condition;
-use crate::domain::assessment::DatabaseReport;
+use crate::domain::assessment::{DatabaseReport, LitestreamEvidence, ReplicaReport};
 use crate::domain::number::database::LITESTREAM_UP;
+use crate::domain::reason::ReasonKind;
 use crate::domain::verdict::Severity;
 
 static DOWN: Condition = LITESTREAM_UP.is(0.0);
@@ -25,5 +26,19 @@ pub(super) static CHECKS: &[Check] = &[Check {
 /// Where processes do not show (another container), this does not apply: the proof is in the bucket all the same.
 fn down(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let litestream = database.local.as_ref()?.litestream.as_ref()?;
-    litestream.up.map(|_| Explanation::Known(litestream.evidence.to_string()))
+    litestream.up.map(|_| {
+        let taken_up = !matches!(litestream.evidence, LitestreamEvidence::RunningElsewhere(_));
+        let why = database.replicas.iter().find_map(refused).filter(|_| !taken_up);
+        Explanation::Known(format!("{}{}", litestream.evidence, why.unwrap_or_default()))
+    })
+}
+
+/// Why Litestream may not have taken up a database: it does not open one before it could list its replica.
+fn refused(replica: &ReplicaReport) -> Option<String> {
+    let reason = replica.reason.as_ref().filter(|_| replica.up == Some(false))?;
+    matches!(reason.kind, ReasonKind::Denied | ReasonKind::NotFound).then(|| {
+        format!(
+            "; it takes one up once it can list its replica, which fails here, too ({reason}): see ReplicaUnverifiable"
+        )
+    })
 }

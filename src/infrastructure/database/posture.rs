@@ -12,7 +12,7 @@ use super::processes::Processes;
 use super::sample::Sample;
 use super::staging::{Remembered, staging};
 use crate::domain::moment::Moment;
-use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
+use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem};
 
 /// Others may enter a directory, and open what they know to be in it.
 const OTHERS_ENTER: u32 = 0o001;
@@ -82,7 +82,7 @@ pub(super) fn posture(
         staging: meta.and_then(|meta| staging(meta, staged, at)),
         lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
         open: locks.filter(|_| local).map(|locks| locks.held),
-        litestream: attached.map_or_else(|| processes.litestream(paths, local), Sighting::Attached),
+        litestream: attached.map_or_else(|| processes.litestream(paths, local), |pid| processes.attached(pid)),
     }
 }
 

@@ -27,6 +27,8 @@ type FileId = (u64, u64);
 /// What shows of the files on which a Litestream works.
 #[derive(Debug, Default)]
 struct Litestream {
+    /// It was stopped (SIGSTOP), and does nothing until it is told to go on.
+    stopped: bool,
     /// Those that it has open; `None` where this process may not see them, or not all.
     open: Option<HashSet<FileId>>,
     /// Where those do not show: those on which it holds locks, which the kernel tells everybody.
@@ -66,7 +68,10 @@ impl Processes {
         for pid in pids.filter(|pid| replicates(proc, *pid)) {
             let open = open_files(proc, pid);
             let locked_before = before.remove(&pid).unwrap_or_default().locked;
-            self.litestreams.insert(pid, Litestream { open, locked: HashSet::new(), locked_before });
+            self.litestreams.insert(
+                pid,
+                Litestream { stopped: is_stopped(proc, pid), open, locked: HashSet::new(), locked_before },
+            );
         }
         let hidden = self.litestreams.values().any(|litestream| litestream.open.is_none());
         if hidden && self.read_locks(&proc.join("locks")).is_err() {
@@ -82,6 +87,15 @@ impl Processes {
     pub(super) fn is_litestream(&mut self, pid: u32) -> bool {
         self.litestreams.contains_key(&pid)
             || *self.asked.entry(pid).or_insert_with(|| replicates(Path::new("/proc"), pid))
+    }
+
+    /// What is said of one that has the database open.
+    pub(super) fn attached(&self, pid: u32) -> Sighting {
+        if self.is_stopped(pid) { Sighting::Stopped(pid) } else { Sighting::Attached(pid) }
+    }
+
+    fn is_stopped(&self, pid: u32) -> bool {
+        self.litestreams.get(&pid).is_some_and(|litestream| litestream.stopped)
     }
 
     /// Notes on what each Litestream holds locks.
@@ -106,7 +120,7 @@ impl Processes {
         let id = |path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
         let database = LazyCell::new(|| id(&paths.database));
         let shm = LazyCell::new(|| id(&paths.shm));
-        let mut hidden = None;
+        let (mut hidden, mut elsewhere) = (None, None);
         for (pid, litestream) in &self.litestreams {
             let has = match &litestream.open {
                 Some(open) => Some(database.is_some_and(|database| open.contains(&database))),
@@ -114,13 +128,15 @@ impl Processes {
                 None => None,
             };
             match has {
-                Some(true) => return Sighting::Attached(*pid),
-                Some(false) => {}
+                Some(true) => return self.attached(*pid),
+                Some(false) => elsewhere = Some(*pid),
                 None => hidden = Some(*pid),
             }
         }
         match hidden {
+            Some(pid) if self.is_stopped(pid) => Sighting::Stopped(pid),
             Some(pid) => Sighting::Running(pid),
+            None if elsewhere.is_some() => elsewhere.map_or(Sighting::Gone, Sighting::Elsewhere),
             None if self.complete || self.seen => Sighting::Gone,
             None => Sighting::Unknown,
         }
@@ -169,6 +185,12 @@ pub(super) fn open_files(proc: &Path, pid: u32) -> Option<HashSet<FileId>> {
         }
     }
     Some(files)
+}
+
+/// Whether a process was stopped (proc_pid_stat(5)): its state stands behind its name, which may hold anything.
+fn is_stopped(proc: &Path, pid: u32) -> bool {
+    let stat = std::fs::read(proc.join(pid.to_string()).join("stat")).unwrap_or_default();
+    stat.rsplit(|byte| *byte == b')').next().is_some_and(|rest| rest.starts_with(b" T"))
 }
 
 /// Whether a process was started as `litestream replicate`, or is what stands for one in the demo. A zombie has no
@@ -241,7 +263,18 @@ mod tests {
         let mut processes = Processes::default();
         processes.read(proc.path());
         assert_eq!(works_on(&processes, &own), Sighting::Attached(77));
-        assert_eq!(works_on(&processes, &other), Sighting::Gone);
+        assert_eq!(works_on(&processes, &other), Sighting::Elsewhere(77));
+    }
+
+    #[test]
+    fn one_that_was_stopped_does_not_work() {
+        let proc = table(&[INIT, REPLICATE], true);
+        let mut processes = Processes::default();
+        for (stat, seen) in [("S", Sighting::Running(77)), ("T", Sighting::Stopped(77)), ("t", Sighting::Running(77))] {
+            std::fs::write(proc.path().join("77/stat"), format!("77 (a) T (b) {stat} 1 77 77 0\n")).unwrap();
+            processes.read(proc.path());
+            assert_eq!(works_on(&processes, Path::new("/srv/app.db")), seen, "{stat}");
+        }
     }
 
     /// As a user to whom the files of a Litestream do not show.
@@ -267,13 +300,17 @@ mod tests {
         assert_eq!(read(&of_another), [running; 3], "no lock of it shows");
         let waits = "2: -> POSIX  ADVISORY  WRITE 77 fe:00:1 128 128\nrubbish\n3: POSIX  ADVISORY  READ 77 zz:00:1\n";
         assert_eq!(read(waits), [running; 3]);
-        let attached = [Sighting::Attached(77), Sighting::Gone, Sighting::Gone];
+        let attached = [Sighting::Attached(77), Sighting::Elsewhere(77), Sighting::Elsewhere(77)];
         assert_eq!(read(&(of_another + &lock_of(77, &own))), attached);
         let left_out = [Sighting::Attached(77), running, running];
         assert_eq!(read(waits), left_out, "a reading may leave one out");
         assert_eq!(read(waits), [running; 3]);
         let subvolume = lock_of(77, &own).replace(" READ 77 ", " READ 77 f");
-        assert_eq!(read(&subvolume), [running, Sighting::Gone, Sighting::Gone], "the inode of another device");
+        assert_eq!(
+            read(&subvolume),
+            [running, Sighting::Elsewhere(77), Sighting::Elsewhere(77)],
+            "the inode of another device"
+        );
         let network = processes.litestream(&Paths::of(&other), false);
         assert_eq!(network, running, "on a network filesystem, locks of others do not show");
     }

@@ -182,6 +182,8 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
     let closed = in_wal_mode && posture.is_some_and(|posture| posture.open == Some(false));
     let (up, pid, evidence) = match sighting {
         Sighting::Attached(pid) => (Some(true), Some(pid), LitestreamEvidence::Attached(pid)),
+        Sighting::Stopped(pid) => (Some(false), Some(pid), LitestreamEvidence::Stopped(pid)),
+        Sighting::Elsewhere(pid) => (Some(false), Some(pid), LitestreamEvidence::RunningElsewhere(pid)),
         Sighting::Running(pid) if closed => (Some(false), Some(pid), LitestreamEvidence::RunningElsewhere(pid)),
         _ if closed => (Some(false), None, LitestreamEvidence::Closed),
         Sighting::Running(pid) => (Some(true), Some(pid), LitestreamEvidence::Running(pid)),

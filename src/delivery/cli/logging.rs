@@ -14,6 +14,9 @@ use crate::infrastructure::config::{Log, LogFormat};
 /// Libraries that also repeat what servers say, which may hold a credential.
 const SILENT: [&str; 3] = ["async_nats", "russh", "russh_sftp"];
 
+/// Libraries that say as an error what is none: what came of a request is said by us. A person who looks for it asks for `debug`.
+const CHATTY: [&str; 1] = ["aws_smithy_runtime"];
+
 /// Libraries that warn of what strangers send them. A person who looks for it asks for `debug`.
 const ABOUT_STRANGERS: [&str; 2] = ["h2", "hyper"];
 
@@ -34,11 +37,12 @@ pub fn subscriber<W: Write + 'static>(
     log: &Log,
     out: impl Fn() -> W + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync + 'static {
-    let strangers = if log.level >= LevelFilter::DEBUG { LevelFilter::WARN } else { log.level.min(LevelFilter::ERROR) };
+    let unless_asked = |most| if log.level >= LevelFilter::DEBUG { LevelFilter::WARN } else { log.level.min(most) };
     let filter = Targets::new()
         .with_default(log.level.min(LevelFilter::WARN))
         .with_targets(SILENT.map(|library| (library, LevelFilter::OFF)))
-        .with_targets(ABOUT_STRANGERS.map(|library| (library, strangers)))
+        .with_targets(ABOUT_STRANGERS.map(|library| (library, unless_asked(LevelFilter::ERROR))))
+        .with_targets(CHATTY.map(|library| (library, unless_asked(LevelFilter::OFF))))
         .with_target("streamgauge", log.level);
     let layer = match log.format {
         LogFormat::Logfmt => {
@@ -103,6 +107,8 @@ mod tests {
             let log = Log { level: level.parse().unwrap(), format: LogFormat::Logfmt };
             let subscriber = subscriber(&log, move || write.try_clone().unwrap());
             tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "aws_smithy_runtime::client::http::connection_poisoning", "chatter");
+                tracing::debug!(target: "aws_smithy_runtime::client::http::connection_poisoning", "header");
                 tracing::warn!(target: "h2::proto::streams::recv", "stranger");
                 tracing::warn!(target: "hyper::proto::h2::server", "stranger");
                 tracing::info!(target: "h2::server", "stranger");
@@ -110,6 +116,11 @@ mod tests {
             });
             let mut text = String::new();
             io::Read::read_to_string(&mut read, &mut text).unwrap();
+            assert_eq!(
+                (text.matches("chatter").count(), text.matches("header").count()),
+                (told / 2, 0),
+                "{level}: {text}"
+            );
             assert_eq!((text.matches("stranger").count(), text.matches("told").count()), (told, 1), "{level}: {text}");
         }
     }

@@ -15,6 +15,7 @@ use super::{check, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
 use crate::delivery::render::terminal::painted;
+use crate::domain::alert::untold;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
@@ -219,7 +220,7 @@ fn alert_line(alert: &Value, check: &Check, passes: bool) -> String {
         _ => &alert["active_at"],
     };
     let (of, severity) = (subject(&alert["labels"]), word(&alert["severity"]));
-    let untold = alert["suppressed"].as_str().map(|why| format!(", and nobody is notified: {why}"));
+    let untold = alert["suppressed"].as_str().map(|why| format!(", and {}", untold(state == "resolved", why)));
     let untold = human::printable(&untold.unwrap_or_default());
     let longest = check.rules.iter().map(|rule| rule.keep_firing).max().filter(|_| passes && state == "firing");
     let ending = longest.map_or_else(String::new, |longest| {
@@ -269,6 +270,16 @@ mod tests {
             });
             super::told(&report, check, None, "a test").unwrap()
         };
+        let line = |state: &str, why: &str| {
+            let labels = json!({"alertname": check.name, "database": "app", "replica": "s3"});
+            let alert = json!({"labels": labels, "state": state, "severity": "warning", "suppressed": why});
+            alert_line(&alert, check, false)
+        };
+        let why = "ReplicaCorrupt (critical) is firing";
+        assert!(line("firing", why).ends_with(", and nobody is notified: ReplicaCorrupt (critical) is firing"));
+        let over = ", and nobody was notified, as ReplicaCorrupt (critical) was firing then";
+        assert!(line("resolved", why).ends_with(over));
+        assert!(line("resolved", "silenced: moving").ends_with(", and nobody was notified: silenced: moving"));
         let ending = "; the check passes again, and the alert ends when it has for 5 min 0 s";
         assert!(told("pass", "s3", "firing").ends_with(&format!("firing since unknown{ending}\n")));
         for (status, replica, state) in

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 
 use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
-use super::{Alert, AlertState};
+use super::{Alert, AlertState, FIRES};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::Assessment;
 use crate::domain::check::{Check, Rule, Watching, catalogue};
@@ -323,7 +323,7 @@ impl AlertBook {
             silence.map(|silence| format!("silenced: {}", silence.reason)).or_else(|| {
                 let source = inhibited_by.iter().find(|(rule, labels)| self.fires(*rule, *labels, key))?;
                 let Armed { check, rule, .. } = &self.rules[source.0];
-                Some(format!("{} ({}) is firing", check.name, rule.severity.as_str()))
+                Some(format!("{} ({}){FIRES}", check.name, rule.severity.as_str()))
             })
         };
         // What is over keeps what was so when it was.

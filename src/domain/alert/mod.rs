@@ -45,6 +45,18 @@ pub struct Alert {
     pub suppressed: Option<String>,
 }
 
+/// That nobody is told of an alert, and why, of one that is over with what was so when it was.
+pub fn untold(is_over: bool, why: &str) -> String {
+    match why.strip_suffix(FIRES).filter(|_| is_over) {
+        Some(source) => format!("nobody was notified, as {source} was firing then"),
+        None if is_over => format!("nobody was notified: {why}"),
+        None => format!("nobody is notified: {why}"),
+    }
+}
+
+/// How a reason ends for which nobody is told because of another alert.
+pub(super) const FIRES: &str = " is firing";
+
 words! {
     /// Whether an alert fires. The order is that of a list of alerts.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

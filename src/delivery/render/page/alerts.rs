@@ -10,7 +10,7 @@ use super::table::{cell, table};
 use super::words::{ago, runbook_link};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::markdown::inline;
-use crate::domain::alert::{Alert, AlertState};
+use crate::domain::alert::{Alert, AlertState, untold};
 use crate::domain::check::catalogue;
 use crate::domain::human::{self, printable};
 use crate::domain::limits::PAGE_ROWS_MAX;
@@ -72,7 +72,7 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
     let cells = [
         html! {
             (labelled(word, state))
-            @if let Some(reason) = &alert.suppressed { div { "nobody is notified: " (printable(reason)) } }
+            @if let Some(reason) = &alert.suppressed { div { (printable(&untold(alert.state == AlertState::Resolved, reason))) } }
         },
         html! { (runbook_link(alert.name())) " " span.quiet { (alert.severity.as_str()) } },
         html! { (subject.join(" ")) },

@@ -209,6 +209,38 @@ fn upgrade_to_v05_beside_the_old_generations_is_found_within_a_minute_or_so() {
 }
 
 #[test]
+fn generations_that_are_newer_than_levels_are_those_that_count() {
+    // A look that remembers nothing, after a downgrade.
+    let mut scene = Scene::new();
+    put(&scene.files, 9, 1, 1, 1, None);
+    put(&scene.files, 0, 2, 2, 1, Some(wal(5, 1)));
+    generation(&scene, 1);
+    let one_look = scene.look(10);
+    assert!(one_look.starts_with("v0.3 segment "), "{one_look}");
+    // Nothing of v0.5 arrives, so that they stay those that count, until something does.
+    put_segment(&scene.files, GENERATION, 1, 80);
+    let later = scene.look(90);
+    assert!(later.starts_with("v0.3 segment "), "{later}");
+    put(&scene.files, 0, 3, 3, 100, Some(wal(5, 2)));
+    scene.check_found(160, "v0.5 txid 3 wal 5:2 complete 0=2 9=1");
+}
+
+#[test]
+fn a_downgrade_is_found_while_levels_stand_still() {
+    let mut scene = Scene::new();
+    put(&scene.files, 9, 1, 1, 1, None);
+    put(&scene.files, 0, 2, 2, 2, Some(wal(5, 1)));
+    scene.probe.aim(Some(wal(5, 1)));
+    scene.check_found(10, "v0.5 txid 2 wal 5:1 complete 0=1 9=1");
+    put_snapshot(&scene.files, GENERATION, 0, 100);
+    put_segment(&scene.files, GENERATION, 0, 101);
+    scene.check_found(200, "v0.5 txid 2 wal 5:1 complete 0=1 9=1");
+    scene.probe.aim(Some(wal(6, 1)));
+    let found = scene.look(210);
+    assert!(found.starts_with("v0.3 segment "), "{found}");
+}
+
+#[test]
 fn emptied_replica_restores_nothing_until_it_is_filled_again() {
     let mut scene = Scene::new();
     generation(&scene, 1);

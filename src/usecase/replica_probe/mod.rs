@@ -5,6 +5,7 @@
 //! its name, and lists only from time to time.
 
 mod finding;
+mod moving;
 mod v3;
 mod v5;
 
@@ -43,6 +44,10 @@ pub struct ReplicaProbe {
     claimed: Option<Txid>,
     /// Where the WAL of the database ended, where that is known.
     aim: Option<WalPosition>,
+    /// Levels of v0.5 that are older than the generations of v0.3 that are looked at: after a downgrade.
+    older: Option<Box<v5::Levels>>,
+    /// When generations were last looked for beside levels.
+    doubted: Option<Moment>,
 }
 
 /// Of replicas in which nothing is known to be damaged: one for all.
@@ -147,12 +152,10 @@ impl ReplicaProbe {
             let (empty, due) = (segments.is_empty(), !blank && segments.upgrade_due(sampled));
             if empty {
                 self.state = State::Blank;
-            } else if due {
-                self.recognise(store).await?;
+            } else if due && let Some(newer) = self.upgraded(store, (staged, sampled, pace), &found.1).await? {
+                return Ok(newer);
             }
-            if !matches!(self.state, State::V5(_)) {
-                return Ok(found);
-            }
+            return Ok(found);
         }
         let State::V5(levels) = &mut self.state else {
             let mut listed = Listing::new(LevelKeys::Plain);
@@ -167,6 +170,10 @@ impl ReplicaProbe {
         if levels.is_empty() {
             // Emptied: what comes next may be of another layout.
             self.state = State::Blank;
+        } else if self.may_be_downgraded(&found.1, sampled)
+            && let Some(newer) = self.downgraded(store, sampled, pace, &found.1).await?
+        {
+            return Ok(newer);
         }
         Ok(found)
     }
@@ -176,24 +183,32 @@ impl ReplicaProbe {
         let layouts = store.layouts().await?;
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys, self.target.clone());
-                (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), layouts.contains(&Layout::V3));
-                self.state = State::V5(Box::new(levels));
+                self.state = State::V5(self.levels(*keys, layouts.contains(&Layout::V3)));
             }
-            (Some(Layout::V3), State::Blank) => {
-                let target = self.target.as_deref();
-                let identities = target.map(|target| target.age_identities.as_slice()).unwrap_or_default();
-                let identities = AgeIdentities::parse(identities)?;
-                let readable = !self.encrypted || !identities.is_empty();
-                let store = target.map_or("", |target| target.location.kind().as_str());
-                let kept = target.and_then(|target| target.kept);
-                let mut segments = v3::Segments::new(store, readable.then_some(identities), kept);
-                segments.damaged = Arc::clone(&self.damaged);
-                self.state = State::V3(Box::new(segments));
-            }
+            (Some(Layout::V3), State::Blank) => self.state = State::V3(self.segments()?),
             (Some(Layout::V3) | None, _) => {}
         }
         Ok(())
+    }
+
+    /// Levels of which nothing is known yet. `generations`: those of v0.3 are beside them.
+    fn levels(&self, keys: LevelKeys, generations: bool) -> Box<v5::Levels> {
+        let mut levels = v5::Levels::new(keys, self.target.clone());
+        (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), generations);
+        Box::new(levels)
+    }
+
+    /// Generations of which nothing is known yet.
+    fn segments(&self) -> Result<Box<v3::Segments>, Reason> {
+        let target = self.target.as_deref();
+        let identities = target.map(|target| target.age_identities.as_slice()).unwrap_or_default();
+        let identities = AgeIdentities::parse(identities)?;
+        let readable = !self.encrypted || !identities.is_empty();
+        let store = target.map_or("", |target| target.location.kind().as_str());
+        let kept = target.and_then(|target| target.kept);
+        let mut segments = v3::Segments::new(store, readable.then_some(identities), kept);
+        segments.damaged = Arc::clone(&self.damaged);
+        Ok(Box::new(segments))
     }
 }
 

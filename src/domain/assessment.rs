@@ -280,6 +280,9 @@ pub struct ReplicaReport {
     pub name: String,
     /// The kind of store, such as `file` or `s3`.
     pub store: &'static str,
+    /// The bytes that were left on the filesystem of a replica in a directory when it was last read, while commits wait to
+    /// get there; `None` otherwise.
+    pub space_left_bytes: Option<u64>,
     /// Where it is, without credentials.
     pub url: String,
     /// The bucket that holds it, by its label among the buckets of the agent; `None` where there is no such thing.

@@ -208,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lag_names_the_full_filesystem_of_a_directory() {
+        let late = |left| ReplicaReport {
+            lag_seconds: Some(400.0),
+            lag_upper_bound_seconds: Some(400.0),
+            space_left_bytes: left,
+            ..replica()
+        };
+        let full = "; the filesystem of the replica is full: 0 B free";
+        for watching in [Watching::Once, Watching::Continuously] {
+            for (left, named) in [(Some(0), true), (Some(1 << 30), false), (None, false)] {
+                let said = said("ReplicationLag", late(left), watching);
+                assert_eq!(said.ends_with(full), named, "{said}");
+            }
+        }
+        let synced = ReplicaReport { space_left_bytes: Some(0), ..replica() };
+        assert_eq!(said("ReplicationLag", synced, Watching::Continuously), "nothing is waiting");
+    }
+
+    #[test]
     fn a_lag_that_stands_still_while_the_replica_cannot_be_read_says_of_when_it_is() {
         let late = ReplicaReport { lag_seconds: Some(400.0), ..replica() };
         let expected = "commits had been waiting for 6 min 40 s at 1970-01-01 02:46:30Z, when the replica was last read, \

@@ -7,7 +7,7 @@ use super::expression::{Condition, Fold, Term};
 use super::unknown::why;
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
-use crate::domain::human::{agree, counted, instant, spoken};
+use crate::domain::human::{agree, bytes, counted, instant, spoken};
 use crate::domain::number::content::{CORRUPT, NEEDED_CORRUPT};
 use crate::domain::number::replica::{
     EMPTY, FIRST_SNAPSHOT, FOREIGN_HISTORY, GAPS, LAG, RESTORABLE, RPO, UNREPLICATED_SINCE, VERIFIED_AT,
@@ -315,6 +315,15 @@ fn unusable(context: &Context, database: &DatabaseReport, replica: &ReplicaRepor
     Some(format!("{}, but {why}", if arrive { "files arrive" } else { "there are newer files" }))
 }
 
+/// So little is left of a filesystem that no file of Litestream has room.
+const FULL_BYTES: u64 = 1 << 20;
+
+/// That nothing can be written to a replica in a directory, of one in which something is missing.
+fn full(replica: &ReplicaReport) -> String {
+    let left = replica.space_left_bytes.filter(|left| *left < FULL_BYTES);
+    left.map_or_else(String::new, |left| format!("; the filesystem of the replica is full: {} free", bytes(left)))
+}
+
 fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
@@ -333,7 +342,7 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
                      {objective}"
                 ),
             };
-            Explanation::Failing(Severity::Critical, detail)
+            Explanation::Failing(Severity::Critical, detail + &full(replica))
         }
         _ if lag == 0.0 => Explanation::Known("nothing is waiting".into()),
         _ => {
@@ -350,7 +359,8 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
             };
             let unread = read.map_or_else(String::new, |_| format!("; {}", not_verified(replica)));
             let (lost, claimed) = (lost(context, replica), claimed(replica));
-            Explanation::Known(format!("{waiting}, objective {objective}{lost}{claimed}{unread}"))
+            let full = full(replica);
+            Explanation::Known(format!("{waiting}, objective {objective}{lost}{claimed}{full}{unread}"))
         }
     })
 }

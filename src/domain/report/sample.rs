@@ -83,6 +83,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
             store: "s3",
+            space_left_bytes: None,
             url: "s3://backups/app".to_owned(),
             bucket: Some("backups".to_owned()),
             layout: Some(Layout::V5(LevelKeys::Hex)),
@@ -528,6 +529,7 @@ pub(crate) fn everything() -> Report {
         Arc::make_mut(&mut local.modes)[0].problem = Some("mode 0644, expected 0600".to_owned());
     }
     let replica = &mut app.replicas[0];
+    replica.space_left_bytes = Some(4096);
     replica.spot = replica.spot.take().map(|spot| SpotReport { not_compared: Some("no answer".to_owned()), ..spot });
     if let Some(verification) = &mut replica.verification {
         Arc::make_mut(verification).unread_since = ago(7200);

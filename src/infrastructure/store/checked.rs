@@ -226,6 +226,10 @@ impl KeyStore for Checked {
         self.calls.call(Operation::List, "", self.backend.names(prefixes), checked).await
     }
 
+    async fn space_left(&self) -> Option<u64> {
+        self.backend.space_left().await
+    }
+
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let mark = cursor.map(|cursor| cursor.get::<FoldersMark>().ok_or_else(|| corrupt("not its cursor".to_owned())));
         let mark = mark.transpose()?;

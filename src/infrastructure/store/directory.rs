@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, fstatvfs, openat};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
@@ -116,6 +116,14 @@ impl KeyStore for DirectoryStore {
         let prefixes = prefixes.to_vec();
         let nothing = Some(Vec::new());
         self.with_root(&self.listing, nothing, move |root| names(root, &prefixes, BOUNDS.page)).await
+    }
+
+    async fn space_left(&self) -> Option<u64> {
+        let left = |root: &OwnedFd| {
+            let space = fstatvfs(root).ok();
+            Ok(space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)))
+        };
+        self.with_root(&self.listing, None, left).await.ok().flatten()
     }
 
     async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
@@ -350,6 +358,16 @@ mod tests {
             let Some(cursor) = page.next else { return (pages, keys, PASSES.get() - before) };
             rest = cursor.get::<Rest>().cloned();
         }
+    }
+
+    #[tokio::test]
+    async fn the_space_that_is_left_is_that_of_its_filesystem() {
+        let directory = tempfile::tempdir().unwrap();
+        let of = |root: PathBuf| DirectoryStore::new(root, true);
+        let space = rustix::fs::statvfs(directory.path()).unwrap();
+        let left = of(directory.path().to_owned()).space_left().await.unwrap();
+        assert!(left.is_multiple_of(space.f_frsize) && left <= space.f_blocks * space.f_frsize, "{left}");
+        assert_eq!(of(directory.path().join("none")).space_left().await, None);
     }
 
     #[test]

@@ -117,6 +117,11 @@ pub(super) trait KeyStore: Send + Sync {
 
     /// As [`ReplicaStore::read`].
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason>;
+
+    /// The bytes that are left on the filesystem of a directory; `None` of all other places.
+    async fn space_left(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The object is not there, while what holds it is: a reason for the latter has a hint.
@@ -249,6 +254,10 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
 
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         self.store.read(&name.key(self.keys()), offset, length).await
+    }
+
+    async fn space_left(&self) -> Option<u64> {
+        self.store.space_left().await
     }
 }
 

@@ -94,6 +94,12 @@ pub trait ReplicaStore: Send + Sync {
     /// At most `length` bytes of an object from `offset` on; fewer where the object ends earlier. `offset` at or behind
     /// the end is an empty result.
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason>;
+
+    /// The bytes that are left on the filesystem of a directory, which is no request; `None` where that is not known, and of
+    /// all other places.
+    async fn space_left(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A place below which there are replicas.

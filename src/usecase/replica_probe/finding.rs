@@ -35,6 +35,8 @@ pub struct Finding {
     pub received_objects: Option<u64>,
     /// The problem of the newest object, if an older one had to tell how far the replica is.
     pub damaged: Option<Box<Reason>>,
+    /// The bytes that are left on the filesystem of a directory.
+    pub space_left: Option<u64>,
 }
 
 /// Single objects that a look listed, whether or not it succeeded in the end.

@@ -139,6 +139,18 @@ impl ReplicaProbe {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
+        let (finding, evidence) = self.look_at_layout(store, staged, sampled, pace).await?;
+        let space_left = store.space_left().await;
+        Ok((Finding { space_left, ..finding }, evidence))
+    }
+
+    async fn look_at_layout(
+        &mut self,
+        store: &dyn ReplicaStore,
+        staged: Option<&StagedPosition>,
+        sampled: Moment,
+        pace: &Pace,
+    ) -> Result<(Finding, Evidence), Reason> {
         self.seen = None;
         let blank = matches!(self.state, State::Blank);
         if blank {

@@ -61,6 +61,7 @@ impl Levels {
             timeline: self.extend_map(sampled.wall()),
             received_bytes: Some(self.received.bytes),
             received_objects: Some(self.received.objects),
+            space_left: None,
         };
         (finding, evidence)
     }

@@ -96,6 +96,10 @@ impl WatchedReplica {
         ReplicaReport {
             name: self.target.name.clone(),
             store: self.target.location.kind().as_str(),
+            // Of a replica that lags, for it changes with all that is written there.
+            space_left_bytes: finding
+                .filter(|_| exposure.lag.is_some_and(|lag| !lag.is_zero()))
+                .and_then(|finding| finding.space_left),
             url: self.target.location.url(),
             bucket: self.target.location.bucket().map(|bucket| bucket.label),
             layout: finding.and_then(|finding| finding.layout),

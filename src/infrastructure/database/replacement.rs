@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
 use super::holders::{Held, held, held_wal, nobody_has};
 use super::open_index::OpenIndex;
-
 use super::sample::{Log, Sample};
 use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
 use crate::domain::replacement::{Contradiction, Replacement, Sign};

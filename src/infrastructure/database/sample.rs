@@ -206,8 +206,8 @@ fn unindexed(paths: &Paths, wal: Option<&FileStat>, memory: &mut Memory) -> Resu
             let path = paths.database.display();
             let message = format!("read {path}: a process has it open, but its -wal and -shm are not beside it");
             let reason = Reason::new(ReasonKind::Misconfigured, message).with_hint(
-                "mount the directory of the database, not just the file; if -wal and -shm were deleted, restart what \
-                 has it open",
+                "mount the directory of the database, not just the file; if -wal and -shm were deleted, programs still \
+                 hold them: see DatabaseReplaced in the runbook before you stop one",
             );
             // While it is being opened or closed, this is so for a moment.
             return Err(Failure::transient(reason));

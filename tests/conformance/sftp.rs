@@ -173,7 +173,10 @@ async fn what_a_directory_can_hold_does_not_lead_astray() {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&level, PermissionsExt::from_mode(0o000)).unwrap();
     let reason = told(open(&stores, by_key(&server, "db1")).list(LEVEL, None, None).await.unwrap_err());
-    assert!(reason.starts_with("denied: list ") && reason.contains("permission denied | let the login's user"), "{reason}");
+    assert!(
+        reason.starts_with("denied: list ") && reason.contains("permission denied | let the login's user"),
+        "{reason}"
+    );
     // It goes away with its owner's rights.
     std::fs::set_permissions(&level, PermissionsExt::from_mode(0o755)).unwrap();
 }

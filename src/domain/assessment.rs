@@ -280,8 +280,8 @@ pub struct ReplicaReport {
     pub name: String,
     /// The kind of store, such as `file` or `s3`.
     pub store: &'static str,
-    /// The bytes that were left on the filesystem of a replica in a directory when it was last read, while commits wait to
-    /// get there; `None` otherwise.
+    /// The bytes that were left on the filesystem of a replica in a directory when it was last read, if nothing has arrived
+    /// there for two minutes although commits are waiting; `None` otherwise.
     pub space_left_bytes: Option<u64>,
     /// Where it is, without credentials.
     pub url: String,

@@ -269,3 +269,18 @@ fn what_is_gone_from_the_middle_shows_with_the_levels_where_names_cost_little() 
     scene.check_found(3609, "v0.5 txid 9 wal 5:9 complete 0=9");
     scene.check_found(3610, "v0.5 txid 9 wal 5:9 broken after 3 gap 3..5 0=8");
 }
+
+#[test]
+fn the_space_that_is_left_is_asked_for_only_where_nothing_arrives_although_something_waits() {
+    let mut scene = Scene::new();
+    put(&scene.files, 9, 1, 1, 1, None);
+    put(&scene.files, 0, 2, 2, 2, Some(wal(5, 1)));
+    let mut asked = |second, aim| {
+        scene.probe.aim(aim);
+        scene.look_at(second).unwrap().0.space_left
+    };
+    assert_eq!(asked(10, Some(wal(5, 2))), None, "it may be on its way");
+    assert_eq!(asked(200, Some(wal(5, 1))), None, "nothing waits");
+    assert_eq!(asked(210, None), None, "where the database is does not show");
+    assert_eq!(asked(220, Some(wal(5, 2))), Some(0));
+}

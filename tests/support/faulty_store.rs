@@ -125,6 +125,10 @@ impl<S: ReplicaStore + ?Sized> ReplicaStore for FaultyStore<S> {
         Ok(names)
     }
 
+    async fn space_left(&self) -> Option<u64> {
+        Some(0)
+    }
+
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         let key = name.key(LevelKeys::Plain);
         let (skipped, at_most) = match self.ask(Call::Read(&key)).await? {

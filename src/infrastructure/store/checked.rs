@@ -227,7 +227,8 @@ impl KeyStore for Checked {
     }
 
     async fn space_left(&self) -> Option<u64> {
-        self.backend.space_left().await
+        // It is no request, and may hang as one.
+        tokio::time::timeout(self.calls.gate.timeout, self.backend.space_left()).await.ok().flatten()
     }
 
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {

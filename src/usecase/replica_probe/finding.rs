@@ -35,7 +35,7 @@ pub struct Finding {
     pub received_objects: Option<u64>,
     /// The problem of the newest object, if an older one had to tell how far the replica is.
     pub damaged: Option<Box<Reason>>,
-    /// The bytes that are left on the filesystem of a directory.
+    /// The bytes that are left on the filesystem of a directory in which nothing has arrived for a while, though something waits.
     pub space_left: Option<u64>,
 }
 

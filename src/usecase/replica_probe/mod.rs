@@ -140,7 +140,7 @@ impl ReplicaProbe {
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
         let (finding, evidence) = self.look_at_layout(store, staged, sampled, pace).await?;
-        let space_left = store.space_left().await;
+        let space_left = if self.stands_still(&evidence, sampled) { store.space_left().await } else { None };
         Ok((Finding { space_left, ..finding }, evidence))
     }
 

@@ -16,7 +16,8 @@ use crate::domain::observation::StagedPosition;
 use crate::domain::reason::Reason;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
-/// Levels in which nothing arrived for so long, while the database goes on, may be those of a Litestream that is no more.
+/// A replica in which nothing arrived for so long, while the database goes on, stands still: its Litestream may be another one
+/// now, or have no space left.
 const STILL: SignedDuration = SignedDuration::from_mins(2);
 
 /// How often generations are looked for beside such levels, which takes a request.
@@ -27,9 +28,13 @@ impl ReplicaProbe {
     pub(super) fn may_be_downgraded(&self, evidence: &Evidence, sampled: Moment) -> bool {
         let State::V5(levels) = &self.state else { return false };
         let first = levels.generations && self.doubted.is_none();
+        first || (self.stands_still(evidence, sampled) && due(self.doubted, DOUBT_INTERVAL, sampled))
+    }
+
+    /// Whether nothing has arrived for a while although the database is ahead, as far as its WAL shows.
+    pub(super) fn stands_still(&self, evidence: &Evidence, sampled: Moment) -> bool {
         let behind = self.aim.is_some() && evidence.position != self.aim;
-        let still = evidence.newest_at.is_some_and(|newest| sampled.wall().duration_since(newest) > STILL);
-        first || (behind && still && due(self.doubted, DOUBT_INTERVAL, sampled))
+        behind && evidence.newest_at.is_some_and(|newest| sampled.wall().duration_since(newest) > STILL)
     }
 
     /// Goes on to generations that are newer than the levels that were looked at; `None` where there are none that restore.
@@ -41,12 +46,12 @@ impl ReplicaProbe {
         levels: &Evidence,
     ) -> Result<Option<(Finding, Evidence)>, Reason> {
         self.doubted = Some(sampled);
-        if !store.layouts().await?.contains(&Layout::V3) {
+        // What keeps generations from being seen or read is no matter of the levels, which were just looked at.
+        if !store.layouts().await.is_ok_and(|layouts| layouts.contains(&Layout::V3)) {
             return Ok(None);
         }
         let mut segments = self.segments()?;
         segments.aim = self.aim;
-        // What keeps older generations from being read is no matter of the levels.
         let Ok((finding, evidence)) = segments.look(store, sampled, pace).await else { return Ok(None) };
         if !finding.coverage.restorable || evidence.newest_at <= levels.newest_at {
             return Ok(None);
